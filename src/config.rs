@@ -1,0 +1,39 @@
+//! Every setting of the service, resolved: flags over environment over TOML file over defaults (see `cli`).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The service's settings. Units are in the names; defaults suit a machine with two cores and 4 GB.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    /// Parent of all embedded defaults.
+    pub data_dir: PathBuf,
+    /// RocksDB's working files: the fastest local disk; may vanish.
+    pub work_dir: PathBuf,
+    /// URI of the durable store: `file://`, `s3://`, `gs://`, `az://`.
+    pub store: String,
+    /// `sqlite://PATH` or `postgres://…`.
+    pub database_url: String,
+    /// Memory for keyed state of one job (its in-memory tables), bytes.
+    pub job_memory_bytes: usize,
+    /// RocksDB's shared block cache and write buffers, bytes, for the whole process.
+    pub rocksdb_memory_bytes: usize,
+    /// Parallelism of jobs that do not say, and its default of checkpointing.
+    pub default_parallelism: u32,
+    pub checkpoint_interval_ms: u64,
+    pub checkpoint_timeout_ms: u64,
+    pub checkpoints_retained: u32,
+    /// Parallel uploads or downloads of one job.
+    pub transfer_threads: usize,
+    /// How long a job's lease lasts without renewal, ms.
+    pub lease_ms: u64,
+    /// How long SIGTERM waits for the last checkpoints, ms.
+    pub shutdown_timeout_ms: u64,
+    /// Most bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Longest time of a request (streams and waits excepted), ms.
+    pub request_timeout_ms: u64,
+    /// Most requests handled at once.
+    pub max_concurrent_requests: usize,
+}

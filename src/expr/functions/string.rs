@@ -1,0 +1,5 @@
+//! Functions of the chapter "string".
+
+use crate::expr::function::Function;
+
+pub(super) static FUNCTIONS: &[Function] = &[];

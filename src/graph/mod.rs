@@ -1,0 +1,207 @@
+//! The job graph as data: what `sql` plans, what is stored with a job, what `runtime` executes.
+//!
+//! Invariants: 1. vertices are in topological order; 2. a vertex is a chain: its first operator is a source or takes
+//! the vertex's input edges, each further operator takes the output of the one before; 3. operator ids are unique and
+//! depend only on the plan's structure and names; 4. everything here is serialisable and versioned by [`PLAN_VERSION`].
+
+pub mod key_group;
+
+use std::collections::BTreeMap;
+
+use crate::expr::Expr;
+use crate::id::OperatorId;
+use crate::types::{DataType, Schema};
+
+/// Version of the stored form of [`JobGraph`].
+pub const PLAN_VERSION: u32 = 1;
+/// Flink's default number of key groups for small parallelism; the upper limit of a job's parallelism.
+pub const DEFAULT_MAX_PARALLELISM: u32 = 128;
+
+/// A planned job.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct JobGraph {
+    pub version: u32,
+    /// Topologically ordered; edges refer to positions here.
+    pub vertices: Vec<Vertex>,
+    pub edges: Vec<Edge>,
+    /// Session options that influence evaluation, e.g. `table.local-time-zone`.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A chain of operators that run in one subtask thread each.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Vertex {
+    /// The operators' names joined by ` -> `, as Flink shows it.
+    pub name: String,
+    /// `Some(1)` where the plan needs one subtask; else the job's parallelism.
+    pub parallelism: Option<u32>,
+    pub operators: Vec<OperatorSpec>,
+}
+
+/// How records travel between two vertices.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Edge {
+    pub from: usize,
+    pub to: usize,
+    pub exchange: Exchange,
+}
+
+/// Distribution of an edge.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Exchange {
+    /// Subtask i to subtask i if the parallelisms are equal, else round robin by batch.
+    Forward,
+    /// By key group of these columns of the sender's output.
+    Hash { keys: Vec<usize> },
+    /// Everything to subtask 0.
+    Global,
+}
+
+/// One operator of a chain.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct OperatorSpec {
+    pub id: OperatorId,
+    /// Flink-like description: `TableSourceScan(table=[bids])`, `Calc(select=[…], where=[…])`.
+    pub name: String,
+    pub kind: OperatorKind,
+    /// The columns that it emits (a sink: that it writes).
+    pub output: Schema,
+}
+
+/// What an operator does.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum OperatorKind {
+    Source(SourceSpec),
+    Calc(CalcSpec),
+    WindowTable(WindowTableSpec),
+    WindowAggregate(WindowAggregateSpec),
+    Sink(SinkSpec),
+    /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
+    Values {
+        rows: Vec<Vec<Expr>>,
+    },
+}
+
+/// A table's connector with its options, format options included, as written in `WITH`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ConnectorSpec {
+    /// The table's name.
+    pub table: String,
+    /// The value of `'connector'`.
+    pub connector: String,
+    /// All options of the table.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Reads a table. The reader decodes `physical` (only the columns, and the members of `ROW`s, that the query uses);
+/// then `projection` computes the scan's output (computed columns included), the watermark generator runs on that.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SourceSpec {
+    pub connector: ConnectorSpec,
+    /// What the reader must produce: physical columns first, in table order, pruned.
+    pub physical: Schema,
+    /// `METADATA` columns that follow the physical ones in the reader's batches: (metadata key, column).
+    pub metadata: Vec<(String, crate::types::Field)>,
+    /// Over the reader's columns (physical ++ metadata); `None` = as they are.
+    pub projection: Option<Vec<Expr>>,
+    pub watermark: Option<WatermarkSpec>,
+}
+
+/// `WATERMARK FOR column AS expr`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WatermarkSpec {
+    /// The rowtime column in the scan's output.
+    pub rowtime: usize,
+    /// Over the scan's output: a timestamp; null = no watermark from this row.
+    pub expr: Expr,
+    /// `table.exec.source.idle-timeout` in ms; 0 = never idle.
+    pub idle_timeout_ms: u64,
+}
+
+/// Filter, then project.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CalcSpec {
+    /// Boolean over the input; rows where it is not true are dropped.
+    pub filter: Option<Expr>,
+    /// Over the input; `None` = all columns as they are.
+    pub projection: Option<Vec<Expr>>,
+}
+
+/// Event-time windows of fixed size; all lengths in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum WindowKind {
+    /// `[n*size+offset, (n+1)*size+offset)`.
+    Tumble { size_ms: i64, offset_ms: i64 },
+    /// Windows of `size_ms`, one starting each `slide_ms`.
+    Hop { size_ms: i64, slide_ms: i64, offset_ms: i64 },
+}
+
+/// A window table function that is not directly aggregated: appends `window_start, window_end, window_time`, one output
+/// row per window of the input row.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WindowTableSpec {
+    pub window: WindowKind,
+    /// The rowtime column of the input.
+    pub rowtime: usize,
+}
+
+/// Where a window aggregate's windows come from.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum WindowInput {
+    /// Assigned here, from the rowtime column.
+    Assign { window: WindowKind, rowtime: usize },
+    /// The input already has windows (it is a window table function's or window aggregate's output).
+    Attached { window_start: usize, window_end: usize },
+}
+
+/// A property of the window in the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum WindowProperty {
+    Start,
+    End,
+    /// `window_end - 1 ms`, a new rowtime.
+    Time,
+}
+
+/// `GROUP BY keys, window_start, window_end`: emits a row per key and window when the watermark passes the window's end.
+/// Output columns: `keys ++ aggregates ++ properties`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WindowAggregateSpec {
+    pub input: WindowInput,
+    /// Input columns.
+    pub keys: Vec<usize>,
+    pub aggregates: Vec<AggregateCall>,
+    pub properties: Vec<WindowProperty>,
+}
+
+/// An aggregate function applied to a column.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct AggregateCall {
+    pub function: AggregateFunction,
+    /// Input column; `None` only for `CountStar`.
+    pub argument: Option<usize>,
+    pub distinct: bool,
+    /// A boolean input column; only rows where it is true count (`FILTER (WHERE …)`).
+    pub filter: Option<usize>,
+    /// Of the result, as Flink derives it.
+    pub data_type: DataType,
+}
+
+/// Aggregate functions. Nulls are ignored; over no rows, counts are 0 and the rest null. Integer `SUM` wraps, integer
+/// `AVG` truncates, as in Flink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum AggregateFunction {
+    CountStar,
+    Count,
+    Sum,
+    Min,
+    Max,
+    Avg,
+}
+
+/// Writes a table.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SinkSpec {
+    pub connector: ConnectorSpec,
+    pub partitioned_by: Vec<String>,
+}

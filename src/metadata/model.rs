@@ -1,0 +1,274 @@
+//! The rows of the metadata database.
+
+use std::collections::BTreeMap;
+
+use crate::error::Error;
+use crate::graph::JobGraph;
+use crate::id::{JobId, SnapshotId};
+
+macro_rules! text_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant),* }
+        impl $name {
+            /// The stored and shown text.
+            pub fn as_str(self) -> &'static str { match self { $($name::$variant => $text),* } }
+            /// All values, in declaration order.
+            pub const ALL: &'static [$name] = &[$($name::$variant),*];
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
+        }
+        impl std::str::FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self, Error> {
+                match text { $($text => Ok($name::$variant),)* _ => Err(Error::invalid("invalid_value", format!("'{text}' is none of {}", [$($text),*].join(", ")))) }
+            }
+        }
+    };
+}
+
+text_enum! {
+    /// A job's lifecycle; names as in Flink's REST API.
+    JobStatus {
+        /// Accepted and stored; not started yet.
+        Created = "CREATED",
+        /// Being started: state is restored, subtasks are built.
+        Initializing = "INITIALIZING",
+        Running = "RUNNING",
+        /// Failed, waiting for the restart strategy's delay.
+        Restarting = "RESTARTING",
+        Cancelling = "CANCELLING",
+        /// The service was shut down; runs again when one starts.
+        Suspended = "SUSPENDED",
+        Canceled = "CANCELED",
+        Failed = "FAILED",
+        Finished = "FINISHED",
+    }
+}
+
+impl JobStatus {
+    /// Whether the job has ended for good.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, JobStatus::Canceled | JobStatus::Failed | JobStatus::Finished)
+    }
+}
+
+text_enum! {
+    /// What the user wants of a job.
+    DesiredStatus { Running = "RUNNING", Canceled = "CANCELED" }
+}
+text_enum! {
+    /// Kind of a snapshot.
+    SnapshotKind { Checkpoint = "CHECKPOINT", Savepoint = "SAVEPOINT" }
+}
+text_enum! {
+    /// A snapshot's life. Only `COMPLETED` ones can be restored.
+    SnapshotStatus {
+        InProgress = "IN_PROGRESS",
+        Completed = "COMPLETED",
+        Failed = "FAILED",
+        /// Retired: its row no longer counts, its objects are being deleted (repeated after a crash).
+        Deleting = "DELETING",
+    }
+}
+text_enum! {
+    /// Why a snapshot was taken.
+    SnapshotTrigger {
+        Periodic = "PERIODIC",
+        Manual = "MANUAL",
+        Savepoint = "SAVEPOINT",
+        /// Stop-with-savepoint.
+        Stop = "STOP",
+        /// All input was read: the last checkpoint, with which sinks commit.
+        EndOfInput = "END_OF_INPUT",
+        /// Graceful shutdown of the service.
+        Shutdown = "SHUTDOWN",
+    }
+}
+
+/// Settings of checkpointing; names and defaults in the docs.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CheckpointSettings {
+    /// 0 = no periodic checkpoints (switched off by the user; warned about).
+    pub interval_ms: u64,
+    pub min_pause_ms: u64,
+    pub timeout_ms: u64,
+    /// Completed checkpoints kept.
+    pub retained: u32,
+    pub on_cancel: OnCancel,
+    pub mode: CheckpointMode,
+}
+
+text_enum! {
+    /// Whether checkpoints outlive a cancelled job.
+    OnCancel { Retain = "retain", Delete = "delete" }
+}
+text_enum! {
+    /// Whether barriers are aligned.
+    CheckpointMode { ExactlyOnce = "exactly_once", AtLeastOnce = "at_least_once" }
+}
+
+/// When and how often a failed job is started again; Flink's strategies and names.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(tag = "strategy", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RestartStrategy {
+    /// Wait `initial_backoff_ms`, then ever longer by `backoff_multiplier` up to `max_backoff_ms`, each varied by
+    /// `jitter_factor`; back to the start after `reset_backoff_threshold_ms` without failure; `attempts` 0 = for ever.
+    ExponentialDelay {
+        #[serde(default = "defaults::initial_backoff_ms")]
+        initial_backoff_ms: u64,
+        #[serde(default = "defaults::max_backoff_ms")]
+        max_backoff_ms: u64,
+        #[serde(default = "defaults::backoff_multiplier")]
+        backoff_multiplier: f64,
+        #[serde(default = "defaults::jitter_factor")]
+        jitter_factor: f64,
+        #[serde(default = "defaults::reset_backoff_threshold_ms")]
+        reset_backoff_threshold_ms: u64,
+        #[serde(default)]
+        attempts: u32,
+    },
+    /// At most `attempts` restarts, `delay_ms` apart.
+    FixedDelay {
+        #[serde(default = "defaults::attempts")]
+        attempts: u32,
+        #[serde(default = "defaults::delay_ms")]
+        delay_ms: u64,
+    },
+    /// Fails for good when `max_failures` happen within `interval_ms`.
+    FailureRate {
+        #[serde(default = "defaults::attempts")]
+        max_failures: u32,
+        #[serde(default = "defaults::failure_interval_ms")]
+        interval_ms: u64,
+        #[serde(default = "defaults::delay_ms")]
+        delay_ms: u64,
+    },
+    /// The first failure is final.
+    None,
+}
+
+/// Flink's defaults of the restart strategies.
+mod defaults {
+    pub fn initial_backoff_ms() -> u64 {
+        1_000
+    }
+    pub fn max_backoff_ms() -> u64 {
+        60_000
+    }
+    pub fn backoff_multiplier() -> f64 {
+        1.5
+    }
+    pub fn jitter_factor() -> f64 {
+        0.1
+    }
+    pub fn reset_backoff_threshold_ms() -> u64 {
+        3_600_000
+    }
+    pub fn attempts() -> u32 {
+        3
+    }
+    pub fn delay_ms() -> u64 {
+        1_000
+    }
+    pub fn failure_interval_ms() -> u64 {
+        60_000
+    }
+}
+
+impl Default for RestartStrategy {
+    fn default() -> Self {
+        RestartStrategy::ExponentialDelay {
+            initial_backoff_ms: defaults::initial_backoff_ms(),
+            max_backoff_ms: defaults::max_backoff_ms(),
+            backoff_multiplier: defaults::backoff_multiplier(),
+            jitter_factor: defaults::jitter_factor(),
+            reset_backoff_threshold_ms: defaults::reset_backoff_threshold_ms(),
+            attempts: 0,
+        }
+    }
+}
+
+/// Which snapshot a job starts from when it has none of its own yet.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RestoreSource {
+    /// URI of the manifest.
+    pub manifest: String,
+    /// Whether state that no operator of the plan claims may be dropped.
+    pub allow_non_restored_state: bool,
+}
+
+/// What is fixed when a job is submitted.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct JobSettings {
+    pub parallelism: u32,
+    pub max_parallelism: u32,
+    pub checkpointing: CheckpointSettings,
+    pub restart: RestartStrategy,
+    pub restore: Option<RestoreSource>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A job's row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    pub id: JobId,
+    /// Unique among jobs that are not terminal.
+    pub name: String,
+    pub sql: String,
+    pub plan: JobGraph,
+    pub settings: JobSettings,
+    pub status: JobStatus,
+    pub desired: DesiredStatus,
+    /// Count of starts; the fencing token together with the lease.
+    pub attempt: u64,
+    /// Restarts after failures.
+    pub restarts: u64,
+    /// The instance that runs it, and until when its lease lasts.
+    pub owner: Option<String>,
+    pub lease_until_ms: i64,
+    /// The newest failure's message, if any.
+    pub failure: Option<String>,
+    pub created_ms: i64,
+    /// Of the newest attempt.
+    pub started_ms: Option<i64>,
+    pub ended_ms: Option<i64>,
+    pub updated_ms: i64,
+}
+
+/// A checkpoint's or savepoint's row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    pub id: SnapshotId,
+    pub job_id: JobId,
+    pub kind: SnapshotKind,
+    /// Flink's checkpoint id: counts from 1 in each job, savepoints included.
+    pub checkpoint_id: u64,
+    pub attempt: u64,
+    pub status: SnapshotStatus,
+    pub trigger: SnapshotTrigger,
+    /// URI of the manifest; known from the start.
+    pub location: String,
+    /// Bytes of state that the manifest references.
+    pub state_bytes: u64,
+    /// Bytes newly stored for it.
+    pub uploaded_bytes: u64,
+    pub started_ms: i64,
+    pub ended_ms: Option<i64>,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// One failure of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobException {
+    pub job_id: JobId,
+    pub attempt: u64,
+    pub at_ms: i64,
+    /// The whole error, with its place and causes.
+    pub error: Error,
+    /// Vertex and subtask, where known.
+    pub task: Option<String>,
+}

@@ -1,0 +1,1 @@
+//! The session's tables, views and options.

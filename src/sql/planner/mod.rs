@@ -1,0 +1,1 @@
+//! Binds statements and builds the job graph.

@@ -1,0 +1,45 @@
+//! Keyed state of one operator subtask: tables in memory, behind them RocksDB.
+//!
+//! Work happens in memory; RocksDB holds everything as of the last snapshot, and what did not fit in the memory budget.
+//! The write-ahead log is off: durability comes from snapshots. This module knows no job and no checkpoint id.
+//!
+//! Layout: one RocksDB per operator subtask; a column family per state; every key starts with the key group (2 bytes,
+//! big endian), so that a key-group range is a key range. Values carry a version byte.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// A snapshot's files of one old subtask, downloaded and verified, to open or to import from.
+#[derive(Debug, Clone)]
+pub struct RestoredState {
+    /// A folder that holds exactly the snapshot's files; the state may take it over (rename, delete).
+    pub dir: PathBuf,
+    /// The key groups that it holds.
+    pub key_groups: Range<u16>,
+}
+
+/// What keyed state needs to open.
+#[derive(Debug, Clone)]
+pub struct StateContext {
+    /// A fresh, empty or absent folder on the working disk, for this operator subtask and attempt alone.
+    pub dir: PathBuf,
+    /// The key groups that this subtask owns.
+    pub key_groups: Range<u16>,
+    pub max_parallelism: u32,
+    /// Bytes of in-memory tables above which clean entries are evicted to RocksDB.
+    pub memory_budget_bytes: usize,
+    /// Old subtasks' state whose key groups intersect `key_groups`. If it is exactly one with exactly these key groups,
+    /// its files are opened in place (so that later snapshots share them); else entries in range are imported.
+    pub restored: Vec<RestoredState>,
+}
+
+/// A local image of the state: hard links, immutable, valid until its folder is deleted.
+#[derive(Debug, Clone)]
+pub struct StateSnapshot {
+    /// The folder; whoever uploads it deletes it.
+    pub dir: PathBuf,
+    /// Relative file names and sizes in bytes, sorted by name. `*.sst` files never change under one name within one
+    /// open database (and databases restored in place from it); all others must be stored anew each time.
+    pub files: Vec<(String, u64)>,
+    pub key_groups: Range<u16>,
+}
