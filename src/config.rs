@@ -37,3 +37,29 @@ pub struct Settings {
     /// Most requests handled at once.
     pub max_concurrent_requests: usize,
 }
+
+#[cfg(test)]
+impl Settings {
+    /// Settings that touch nothing, for tests of pure parts.
+    pub fn for_tests() -> Self {
+        Settings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data_dir: PathBuf::from("/nonexistent"),
+            work_dir: PathBuf::from("/nonexistent/work"),
+            store: "memory://".into(),
+            database_url: "sqlite::memory:".into(),
+            job_memory_bytes: 64 << 20,
+            rocksdb_memory_bytes: 64 << 20,
+            default_parallelism: 1,
+            checkpoint_interval_ms: 10_000,
+            checkpoint_timeout_ms: 600_000,
+            checkpoints_retained: 3,
+            transfer_threads: 2,
+            lease_ms: 15_000,
+            shutdown_timeout_ms: 10_000,
+            max_body_bytes: 1 << 20,
+            request_timeout_ms: 30_000,
+            max_concurrent_requests: 64,
+        }
+    }
+}
