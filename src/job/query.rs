@@ -40,7 +40,9 @@ pub async fn start(context: &Arc<Context>, text: &str, parallelism: Option<u32>,
     if !(1..=MAX_PARALLELISM.min(DEFAULT_MAX_PARALLELISM)).contains(&parallelism) {
         return Err(Error::invalid("invalid_value", format!("parallelism must be between 1 and {}", MAX_PARALLELISM.min(DEFAULT_MAX_PARALLELISM))).at_pointer("/parallelism"));
     }
-    let (planned, schema) = sql::plan_query(text)?;
+    let text = text.to_owned();
+    // Planning is work for a thread that may block.
+    let (planned, schema) = tokio::task::spawn_blocking(move || sql::plan_query(&text)).await.map_err(|e| Error::internal(format!("planning panicked: {e}")))??;
     let slot = Arc::clone(&SLOTS).try_acquire_owned().map_err(|_| Error::unavailable("too_many_queries", format!("{MAX_QUERIES} queries are running; try again later")))?;
     let id = JobId::generate();
     let dir = context.settings.work_dir.join("queries").join(id.to_string());

@@ -58,7 +58,9 @@ impl JobService {
 
     /// Plans and checks a request; creates nothing.
     pub async fn dry_run(&self, request: &SubmitRequest) -> Result<DryRun> {
-        let planned = sql::plan_job(&request.sql)?;
+        let text = request.sql.clone();
+        // Planning is work for a thread that may block.
+        let planned = tokio::task::spawn_blocking(move || sql::plan_job(&text)).await.map_err(|e| Error::internal(format!("planning panicked: {e}")))??;
         let mut settings = resolve(request, &planned.options, &self.context.settings)?;
         let name = request.name.clone().or_else(|| planned.options.get("pipeline.name").cloned()).unwrap_or_else(|| format!("insert-into_{}", planned.sinks.join("_")));
         if let Some(restore) = &request.restore {
