@@ -81,20 +81,25 @@ fn split_position(text: &str) -> (&str, Option<Location>) {
 
 /// `Expected: X, found: Y` in our style.
 fn reworded(message: &str) -> String {
-    let text = match message.strip_prefix("Expected: ") {
-        Some(rest) => match rest.rsplit_once(", found: ") {
-            Some((what, "EOF")) => format!("expected {what}, found the end of the text"),
-            Some((what, found)) => format!("expected {what}, found {}", cut(found)),
-            None => format!("expected {rest}"),
-        },
-        None => message.to_owned(),
+    let Some(rest) = message.strip_prefix("Expected: ") else {
+        return uncapitalized(message.trim_end_matches('.'));
     };
-    let upper = text.chars().take_while(|c| c.is_uppercase()).count();
-    // A word in capitals is a keyword and stays.
-    let text = if upper == 1 {
-        text.chars().next().map_or(String::new(), |c| c.to_lowercase().to_string()) + &text[1..]
-    } else {
-        text
+    let Some((what, found)) = rest.rsplit_once(", found: ") else {
+        return format!("expected {rest}");
     };
-    text.trim_end_matches('.').to_owned()
+    let is_sign = !what.chars().any(char::is_alphanumeric);
+    let what = if is_sign { format!("`{what}`") } else { what.to_owned() };
+    let found = if found == "EOF" { "the end of the text".to_owned() } else { cut(found) };
+    format!("expected {what}, found {found}")
+}
+
+/// The text without its capital; a word in capitals is a keyword and stays.
+fn uncapitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) if first.is_uppercase() && !chars.clone().next().is_some_and(char::is_uppercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
 }

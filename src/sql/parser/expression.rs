@@ -1,8 +1,8 @@
 //! Flink's expressions that `sqlparser` has not, or parses too generously.
 
 use sqlparser::ast::{
-    CastKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, UnaryOperator, Value,
+    CastKind, DateTimeField, Expr, ExtractSyntax, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, TrimWhereField, UnaryOperator, Value,
 };
 use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::parser::Parser;
@@ -37,6 +37,8 @@ pub(super) fn prefix(p: &mut Parser) -> Option<Parsed<Expr>> {
         "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" if called => Some(window_call(p)),
         "MAP" if at_token(p, 1, &Token::LBracket) => Some(map(p)),
         "POSITION" if called => Some(position(p)),
+        "EXTRACT" if called => Some(extract(p)),
+        "TRIM" if called => Some(trim(p)),
         "INTERVAL" => Some(interval(p)),
         // A type where a value should be: `sqlparser` would recurse into it without a limit.
         "ARRAY" | "MAP" | "ROW" | "MULTISET" if at_token(p, 1, &Token::Lt) => Some(expected("an expression", token)),
@@ -223,6 +225,36 @@ fn position(p: &mut Parser) -> Parsed<Expr> {
     let r#in = Box::new(p.parse_expr()?);
     want_token(p, &Token::RParen)?;
     Ok(Expr::Position { expr, r#in })
+}
+
+/// `EXTRACT(unit FROM x)`: `sqlparser` would not say where `FROM` is missing.
+fn extract(p: &mut Parser) -> Parsed<Expr> {
+    p.advance_token();
+    want_token(p, &Token::LParen)?;
+    let field = p.parse_date_time_field()?;
+    want(p, &["FROM"])?;
+    let expr = Box::new(p.parse_expr()?);
+    want_token(p, &Token::RParen)?;
+    Ok(Expr::Extract { field, syntax: ExtractSyntax::From, expr })
+}
+
+/// `TRIM([BOTH | LEADING | TRAILING] [what] FROM x)` or `TRIM(x)`: `sqlparser` wants a `what` after `LEADING`.
+fn trim(p: &mut Parser) -> Parsed<Expr> {
+    p.advance_token();
+    want_token(p, &Token::LParen)?;
+    let places =
+        [("BOTH", TrimWhereField::Both), ("LEADING", TrimWhereField::Leading), ("TRAILING", TrimWhereField::Trailing)];
+    let trim_where = places.into_iter().find(|(word, _)| eat(p, &[word])).map(|(_, place)| place);
+    let what = if at(p, 0, "FROM") && trim_where.is_some() { None } else { Some(Box::new(p.parse_expr()?)) };
+    let (trim_what, expr) = match what {
+        Some(only) if trim_where.is_none() && !at(p, 0, "FROM") => (None, only),
+        what => {
+            want(p, &["FROM"])?;
+            (what, Box::new(p.parse_expr()?))
+        }
+    };
+    want_token(p, &Token::RParen)?;
+    Ok(Expr::Trim { expr, trim_where, trim_what, trim_characters: None })
 }
 
 /// `INTERVAL [-] 'value' unit[(p [, f])] [TO unit[(f)]]`.

@@ -54,9 +54,9 @@ pub fn parse(sql: &str) -> Result<Vec<PositionedStatement>> {
         Ok(statements) => refused.map_or(Ok(statements), Err),
         Err(error) => {
             // `sqlparser` tries `FROM (` as a query, forgets that error, and reports why it is no join either. With
-            // LATERAL it must be a query; whichever attempt came further has the real error.
+            // LATERAL it must be a query; unless that came less far, it has the real error.
             let error = match run(rewrite::force_subqueries(rewritten.tokens, &rewritten.subqueries), end) {
-                Err(forced) if position(&forced) > position(&error) => forced,
+                Err(forced) if position(&forced) >= position(&error) => forced,
                 _ => error,
             };
             Err(first(refused, Some(error.clone())).unwrap_or(error))

@@ -14,7 +14,7 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whit
 
 use super::cursor::{ONLY_DEFAULT_DATABASE, begins_query, is_clause_word, is_default_database, is_word, unquoted};
 use super::dialect::FlinkDialect;
-use super::error::{Parsed, convert, expected, syntax, unsupported};
+use super::error::{Parsed, convert, expected, shown, syntax, unsupported};
 use crate::error::Error;
 
 /// A script's tokens for `sqlparser`.
@@ -97,6 +97,13 @@ impl Pass {
                     self.refuse(unsupported(token.span.start, message));
                 }
             }
+            Token::SingleQuotedString(_) if self.is_alias() => {
+                let refusal = syntax(
+                    token.span.start,
+                    format!("unexpected {}: a name is written in backticks", shown(&token.token)),
+                );
+                self.refuse(refusal);
+            }
             Token::Word(_) if table => return self.table(),
             Token::Word(_) if !self.after_period() => return self.word(&token),
             _ => {}
@@ -119,6 +126,24 @@ impl Pass {
 
     fn after_period(&self) -> bool {
         self.out.last().is_some_and(|last| last.token == Token::Period)
+    }
+
+    /// Whether a string at this place could only be a name: `sqlparser` would take it for one.
+    fn is_alias(&mut self) -> bool {
+        if !self.level().select_seen {
+            return self.after_period();
+        }
+        match self.out.last().map(|last| &last.token) {
+            Some(last @ Token::Word(word)) => match word.keyword {
+                Keyword::NoKeyword => !is_word(last, "INTERVAL"),
+                Keyword::AS | Keyword::END | Keyword::NULL | Keyword::TRUE | Keyword::FALSE => true,
+                _ => false,
+            },
+            Some(
+                Token::RParen | Token::RBracket | Token::Number(..) | Token::SingleQuotedString(_) | Token::Period,
+            ) => true,
+            _ => false,
+        }
     }
 
     fn copy(&mut self) {

@@ -13,7 +13,7 @@ use super::table::{comment, create_table};
 use crate::sql::ast::{CreateView, Insert, PositionedStatement, Statement};
 
 /// Statements that Flink has and Holdfast has not, and what to do instead.
-const REFUSED: &[(&str, &str)] = &[
+pub(super) const REFUSED: &[(&str, &str)] = &[
     ("ADD", "functions are built in"),
     ("ALTER", "drop the table or view and create it again"),
     ("ANALYZE", "statistics are not used"),

@@ -220,3 +220,5 @@ SELECT window_start, order_id, price FROM (SELECT *, ROW_NUMBER() OVER (PARTITIO
 SELECT window_start, window_end, COUNT(*) n, SUM(quantity) q FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;
 -- window.tumble_named_args
 SELECT window_start, SUM(dwell) s FROM TABLE(TUMBLE(DATA => TABLE clicks, TIMECOL => DESCRIPTOR(ts), SIZE => INTERVAL '30' SECOND)) GROUP BY window_start, window_end;
+-- nexmark.q12
+SELECT bidder, COUNT(*) AS n, window_start, window_end FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY bidder, window_start, window_end;
