@@ -47,7 +47,10 @@ const MAX_CHAIN: usize = 500;
 /// Parses a script. Errors have code `sql_syntax` or `sql_unsupported`, with line and column.
 pub fn parse(sql: &str) -> Result<Vec<PositionedStatement>> {
     let tokenized = tokens::tokenize(sql)?;
-    let rewritten = rewrite::rewrite(tokenized.tokens);
+    let rewritten = match rewrite::rewrite(tokenized.tokens) {
+        Ok(rewritten) => rewritten,
+        Err(error) => return Err(first(tokenized.refused, Some(error.clone())).unwrap_or(error)),
+    };
     let refused = first(tokenized.refused, rewritten.refused);
     let end = tokenized.end;
     match run(rewritten.tokens.clone(), end) {

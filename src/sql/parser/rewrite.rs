@@ -5,9 +5,13 @@
 //! - `default_catalog`.`default_database`.t becomes `t`; another qualifier is refused.
 //! - `PATTERN (…) WITHIN INTERVAL … DEFINE` becomes `PATTERN (…) DEFINE __WITHIN AS INTERVAL …,`.
 //! - The places of `FROM (SELECT …` are noted, for better errors.
+//! - `FROM ((SELECT …))` and `IN ((SELECT …))` lose the outer pair; `((SELECT …` that is still open to two readings may
+//!   nest only [`MAX_AMBIGUOUS`] deep: `sqlparser` parses it once for each reading, so twice at each level.
 //!
 //! Spans stay those of the text. The pass must follow only so much grammar as to tell a table from a column: it keeps,
 //! for each open parenthesis, whether a `SELECT` was seen and whether its `FROM` clause is being read.
+
+use std::collections::HashSet;
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
@@ -15,7 +19,10 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whit
 use super::cursor::{ONLY_DEFAULT_DATABASE, begins_query, is_clause_word, is_default_database, is_word, unquoted};
 use super::dialect::FlinkDialect;
 use super::error::{Parsed, convert, expected, shown, syntax, unsupported};
-use crate::error::Error;
+use crate::error::{Error, Result};
+
+/// At most `2^MAX_AMBIGUOUS` times the work.
+const MAX_AMBIGUOUS: usize = 6;
 
 /// A script's tokens for `sqlparser`.
 pub(super) struct Rewritten {
@@ -27,8 +34,9 @@ pub(super) struct Rewritten {
 }
 
 /// See the module text.
-pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Rewritten {
+pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Rewritten> {
     let mut pass = Pass {
+        closed_by: closing_parentheses(&tokens),
         input: tokens,
         at: 0,
         out: Vec::new(),
@@ -36,12 +44,37 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Rewritten {
         within: None,
         refused: None,
         subqueries: Vec::new(),
+        dropped: HashSet::new(),
     };
     let mut table = false;
     while pass.at < pass.input.len() {
         table = pass.step(table);
+        if pass.level().ambiguous > MAX_AMBIGUOUS {
+            let start = pass.out.last().map_or(Location::new(1, 1), |t| t.span.start);
+            let message = "parentheses around subqueries nest too deep: name the subqueries with WITH";
+            return Err(pass.refused.unwrap_or(Error::invalid("sql_syntax", message).at_sql(start.line, start.column)));
+        }
     }
-    Rewritten { tokens: pass.out, refused: pass.refused, subqueries: pass.subqueries }
+    Ok(Rewritten { tokens: pass.out, refused: pass.refused, subqueries: pass.subqueries })
+}
+
+/// For each opening parenthesis, where it closes.
+fn closing_parentheses(tokens: &[TokenWithSpan]) -> Vec<Option<usize>> {
+    let mut closed_by = vec![None; tokens.len()];
+    let mut open = Vec::new();
+    for (n, token) in tokens.iter().enumerate() {
+        match token.token {
+            Token::LParen => open.push(n),
+            Token::RParen => {
+                if let Some(opened) = open.pop() {
+                    closed_by[opened] = Some(n);
+                }
+            }
+            Token::SemiColon => open.clear(),
+            _ => {}
+        }
+    }
+    closed_by
 }
 
 /// Puts `LATERAL` before derived tables, by which `sqlparser` must parse a query there.
@@ -62,10 +95,13 @@ pub(super) fn force_subqueries(tokens: Vec<TokenWithSpan>, subqueries: &[usize])
 struct Level {
     select_seen: bool,
     in_from: bool,
+    /// How many of the open parentheses may open a query or something else.
+    ambiguous: usize,
 }
 
 struct Pass {
     input: Vec<TokenWithSpan>,
+    closed_by: Vec<Option<usize>>,
     at: usize,
     out: Vec<TokenWithSpan>,
     levels: Vec<Level>,
@@ -73,6 +109,8 @@ struct Pass {
     within: Option<Vec<TokenWithSpan>>,
     refused: Option<Error>,
     subqueries: Vec<usize>,
+    /// The closing parentheses that go with dropped ones.
+    dropped: HashSet<usize>,
 }
 
 impl Pass {
@@ -81,6 +119,10 @@ impl Pass {
         let token = self.input[self.at].clone();
         match &token.token {
             Token::LParen => return self.open(table),
+            Token::RParen if self.dropped.contains(&self.at) => {
+                self.at += 1;
+                return false;
+            }
             Token::RParen => {
                 if self.levels.len() > 1 {
                     self.levels.pop();
@@ -160,13 +202,42 @@ impl Pass {
     }
 
     fn open(&mut self, table: bool) -> bool {
+        let mut ambiguous = self.level().ambiguous;
+        if table || self.out.last().is_some_and(|last| is_word(&last.token, "IN")) {
+            self.drop_redundant();
+            ambiguous += usize::from(*self.peek(1) == Token::LParen && self.leads_to_query());
+        }
         let query = begins_query(self.peek(1));
         if table && query {
             self.subqueries.push(self.out.len());
         }
-        self.levels.push(Level { select_seen: false, in_from: table && !query });
+        self.levels.push(Level { select_seen: false, in_from: table && !query, ambiguous });
         self.copy();
         table && !query
+    }
+
+    /// Moves on from `((query))` to `(query)`.
+    fn drop_redundant(&mut self) {
+        let closed_by = |at: usize| self.closed_by.get(at).copied().flatten();
+        let mut at = self.at;
+        let mut dropped = Vec::new();
+        while let (Some(outer), Some(inner)) = (closed_by(at), closed_by(at + 1))
+            && outer == inner + 1
+        {
+            dropped.push(outer);
+            at += 1;
+        }
+        if dropped.is_empty() || !self.leads_to_query() {
+            return;
+        }
+        self.at = at;
+        self.dropped.extend(dropped);
+    }
+
+    /// Whether a query begins after the parentheses that open here.
+    fn leads_to_query(&self) -> bool {
+        let mut rest = self.input.iter().skip(self.at).skip_while(|t| t.token == Token::LParen);
+        rest.next().is_some_and(|t| begins_query(&t.token))
     }
 
     fn word(&mut self, token: &TokenWithSpan) -> bool {
@@ -175,7 +246,7 @@ impl Pass {
         let level = self.level();
         let mut names_table = false;
         match word.keyword {
-            Keyword::SELECT => *level = Level { select_seen: true, in_from: false },
+            Keyword::SELECT => *level = Level { select_seen: true, in_from: false, ..*level },
             // Not that of EXTRACT, TRIM or IS DISTINCT FROM.
             Keyword::FROM if level.select_seen && !after_distinct => {
                 level.in_from = true;

@@ -279,3 +279,22 @@ fn broken_nested_forms_take_linear_time() {
     let (error, ..) = fails(&format!("SELECT * FROM {}t JOIN{}", "(t JOIN ".repeat(25), " ON TRUE)".repeat(25)));
     assert_eq!(error.code, "sql_syntax");
 }
+
+#[test]
+fn ambiguous_parentheses_take_linear_time() {
+    for (open, close) in [
+        ("SELECT * FROM ((((", "))))"),
+        ("SELECT a FROM t WHERE a IN (((", ")))"),
+        ("SELECT * FROM (t JOIN (", ")"),
+        ("SELECT * FROM ((", ") x JOIN t)"),
+        ("SELECT * FROM (((", ") UNION SELECT 1) UNION SELECT 1)"),
+    ] {
+        let (error, ..) = fails(&format!("{}SELECT 1 2{}", open.repeat(30), close.repeat(30)));
+        assert_eq!(error.code, "sql_syntax");
+        let (error, ..) = fails(&open.repeat(30));
+        assert_eq!(error.code, "sql_syntax");
+    }
+    let nested = |n: usize| format!("{}SELECT 1{}", "SELECT * FROM ((".repeat(n), ") x JOIN t ON TRUE)".repeat(n));
+    assert!(parse(&nested(6)).is_ok());
+    syntax(&nested(7), 1, 111, "parentheses around subqueries nest too deep: name the subqueries with WITH");
+}

@@ -337,3 +337,21 @@ fn strings_have_no_backslash_escapes() {
     let Expr::Value(v) = expr(r"'a\n''b\'") else { panic!() };
     assert_eq!(v.value, Value::SingleQuotedString(r"a\n'b\".into()));
 }
+
+#[test]
+fn redundant_parentheses_around_subqueries_are_dropped() {
+    for from in ["(SELECT a FROM u) AS x", "((SELECT a FROM u)) AS x", "((((SELECT a FROM u)))) AS x"] {
+        let s = select(&format!("SELECT * FROM t, {from} WHERE a > (((1)))"));
+        assert_eq!(s.from[1].to_string(), "(SELECT a FROM u) AS x");
+    }
+    check("a IN ((SELECT x FROM y))", "a IN (SELECT x FROM y)");
+    check("a NOT IN (((SELECT x FROM y)))", "a NOT IN (SELECT x FROM y)");
+    check("a IN ((1), ((2)))", "a IN ((1), ((2)))");
+    for same in [
+        "SELECT * FROM ((SELECT 1) UNION (SELECT 2)) AS x",
+        "SELECT * FROM ((SELECT 1) AS a JOIN t ON TRUE)",
+        "SELECT * FROM (((SELECT 1) UNION (SELECT 2)) EXCEPT (SELECT 3)) AS x",
+    ] {
+        assert_eq!(query(same).to_string(), same);
+    }
+}
