@@ -102,10 +102,20 @@ fn from_database(what: &str, error: &dyn DatabaseError) -> Error {
             None => Error::internal(what),
         },
         Meaning::NoSuchJob => Error::not_found("job_not_found", "no such job: it was deleted"),
-        Meaning::Unavailable => Error::unavailable("database_unavailable", format!("{what}: the database is unable to answer; try again")),
-        Meaning::Refused => Error::invalid("invalid_database_url", "the database refused the user, password or database name of its URL"),
-        Meaning::Damaged => Error::corrupt("database_corrupt", format!("{what}: the database is damaged; restore it from a backup")),
-        Meaning::BadText => Error::invalid("invalid_text", format!("{what}: the text has a character that cannot be stored, such as NUL; remove it")),
+        Meaning::Unavailable => {
+            Error::unavailable("database_unavailable", format!("{what}: the database is unable to answer; try again"))
+        }
+        Meaning::Refused => Error::invalid(
+            "invalid_database_url",
+            "the database refused the user, password or database name of its URL",
+        ),
+        Meaning::Damaged => {
+            Error::corrupt("database_corrupt", format!("{what}: the database is damaged; restore it from a backup"))
+        }
+        Meaning::BadText => Error::invalid(
+            "invalid_text",
+            format!("{what}: the text has a character that cannot be stored, such as NUL; remove it"),
+        ),
         Meaning::Defect => Error::internal(what),
     }
 }

@@ -187,9 +187,7 @@ impl Metadata {
         ));
         binds.push(Bind::Int(i64::from(limit)));
         let rows: Vec<JobRow> = self
-            .run("listing jobs", async {
-                on!(self, p => bind_all!(sqlx::query_as(sql), binds).fetch_all(p).await)
-            })
+            .run("listing jobs", async { on!(self, p => bind_all!(sqlx::query_as(sql), binds).fetch_all(p).await) })
             .await?;
         convert(rows)
     }
@@ -214,11 +212,8 @@ impl Metadata {
     /// ones this process runs already): to be taken with [`Metadata::acquire_job`]. Ids only, so that a row that
     /// cannot be read does not keep the others from running.
     pub async fn jobs_to_run(&self, owner: &str, skip: &[JobId], now_ms: i64, limit: u32) -> Result<Vec<JobId>> {
-        let excluded = if skip.is_empty() {
-            String::new()
-        } else {
-            format!(" AND id NOT IN ({})", placeholders(4, skip.len()))
-        };
+        let excluded =
+            if skip.is_empty() { String::new() } else { format!(" AND id NOT IN ({})", placeholders(4, skip.len())) };
         let sql = AssertSqlSafe(format!(
             concat!(
                 "SELECT id FROM jobs WHERE status NOT IN ",
@@ -246,7 +241,10 @@ impl Metadata {
         }
         match self.job_by_name(name).await {
             Ok(Some(job)) => Error {
-                message: format!("the name '{name}' belongs to job {}, which is {}: cancel it or choose another name", job.id, job.status),
+                message: format!(
+                    "the name '{name}' belongs to job {}, which is {}: cancel it or choose another name",
+                    job.id, job.status
+                ),
                 ..error
             },
             _ => error,

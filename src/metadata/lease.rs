@@ -27,7 +27,13 @@ impl Metadata {
     /// Takes a job that has not ended and that is free, `owner`'s own, or whose lease is over: raises its attempt and
     /// sets `INITIALIZING`. `None` if someone else holds it, or it has ended or vanished. A row that cannot be read is
     /// left as it is. Repeating the call takes the job once more (another attempt).
-    pub async fn acquire_job(&self, id: JobId, owner: &str, lease_ms: u64, now_ms: i64) -> Result<Option<(Job, Lease)>> {
+    pub async fn acquire_job(
+        &self,
+        id: JobId,
+        owner: &str,
+        lease_ms: u64,
+        now_ms: i64,
+    ) -> Result<Option<(Job, Lease)>> {
         const SQL: &str = concat!(
             "UPDATE jobs SET owner = $2, lease_until_ms = $3, attempt = attempt + 1, status = 'INITIALIZING', started_ms = $4, updated_ms = $4 ",
             "WHERE id = $1 AND status NOT IN ",
@@ -53,8 +59,11 @@ impl Metadata {
 
     /// Extends all leases of `owner`; returns the jobs that it still holds. One that is missing was lost: stop it.
     pub async fn renew_leases(&self, owner: &str, lease_ms: u64, now_ms: i64) -> Result<Vec<JobId>> {
-        const SQL: &str =
-            concat!("UPDATE jobs SET lease_until_ms = $2 WHERE owner = $1 AND status NOT IN ", terminal!(), " RETURNING id");
+        const SQL: &str = concat!(
+            "UPDATE jobs SET lease_until_ms = $2 WHERE owner = $1 AND status NOT IN ",
+            terminal!(),
+            " RETURNING id"
+        );
         let until_ms = lease_end(now_ms, lease_ms)?;
         let ids: Vec<String> = self
             .run("renewing leases", async {

@@ -60,7 +60,8 @@ const SQLITE_CONNECTIONS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 10;
 
 /// A commit that was acknowledged must survive a crash of the server, whatever the role's default is.
-const DURABLE_COMMITS: &str = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+const DURABLE_COMMITS: &str =
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// The metadata database; cheap to clone.
 #[derive(Debug, Clone)]

@@ -166,12 +166,14 @@ pub(super) fn job_id(text: &str) -> Result<JobId> {
 
 /// The databases' integers are signed.
 pub(super) fn to_i64(column: &str, value: u64) -> Result<i64> {
-    i64::try_from(value).map_err(|_| Error::internal(format!("{column} {value} exceeds the largest integer of the database")))
+    i64::try_from(value)
+        .map_err(|_| Error::internal(format!("{column} {value} exceeds the largest integer of the database")))
 }
 
 /// A value as the JSON text of a column.
 pub(super) fn to_json<T: serde::Serialize>(column: &str, value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|e| Error::internal(format!("{column} cannot be written as JSON")).caused_by(&e))
+    serde_json::to_string(value)
+        .map_err(|e| Error::internal(format!("{column} cannot be written as JSON")).caused_by(&e))
 }
 
 /// Text that comes from foreign systems (failure messages), without the NUL that Postgres cannot store.

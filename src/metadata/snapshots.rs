@@ -182,9 +182,9 @@ impl Metadata {
                 on!(self, p => sqlx::query_as(SQL).bind(id.to_string()).fetch_optional(p).await)
             })
             .await?;
-        row.map(Snapshot::try_from).transpose()?.ok_or_else(|| {
-            Error::not_found("snapshot_not_found", format!("no snapshot has the id {id}"))
-        })
+        row.map(Snapshot::try_from)
+            .transpose()?
+            .ok_or_else(|| Error::not_found("snapshot_not_found", format!("no snapshot has the id {id}")))
     }
 
     /// The job's snapshot with this checkpoint id, in any status.

@@ -89,7 +89,13 @@ fn start() -> Server {
     let Some(port) = attempts.find_map(|port| port) else {
         panic!("PostgreSQL does not start:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
     };
-    Server { port, createdb: bin.join("createdb"), creating: Mutex::new(()), created: AtomicU32::new(0), _watchdog: watchdog }
+    Server {
+        port,
+        createdb: bin.join("createdb"),
+        creating: Mutex::new(()),
+        created: AtomicU32::new(0),
+        _watchdog: watchdog,
+    }
 }
 
 /// The folder with `initdb`: the newest of /usr/lib/postgresql (Debian), else the one on the PATH.
