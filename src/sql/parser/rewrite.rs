@@ -123,21 +123,17 @@ impl Pass {
                 self.at += 1;
                 return false;
             }
-            Token::RParen => {
-                if self.levels.len() > 1 {
-                    self.levels.pop();
-                }
+            Token::RParen if self.levels.len() > 1 => {
+                self.levels.pop();
             }
             Token::SemiColon => self.levels = vec![Level::default()],
             Token::Comma if self.level().in_from => {
                 self.copy();
                 return true;
             }
-            Token::Whitespace(_) => {
-                if self.out.last().is_none_or(|last| !is_word(&last.token, "SELECT")) {
-                    let message = "a hint may stand after SELECT, or after a table's name in FROM";
-                    self.refuse(unsupported(token.span.start, message));
-                }
+            Token::Whitespace(_) if self.out.last().is_none_or(|last| !is_word(&last.token, "SELECT")) => {
+                let message = "a hint may stand after SELECT, or after a table's name in FROM";
+                self.refuse(unsupported(token.span.start, message));
             }
             Token::SingleQuotedString(_) if self.is_alias() => {
                 let refusal = syntax(

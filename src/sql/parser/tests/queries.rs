@@ -349,7 +349,7 @@ fn redundant_parentheses_around_subqueries_are_dropped() {
     check("a IN ((1), ((2)))", "a IN ((1), ((2)))");
     for same in [
         "SELECT * FROM ((SELECT 1) UNION (SELECT 2)) AS x",
-        "SELECT * FROM ((SELECT 1) AS a JOIN t ON TRUE)",
+        "SELECT * FROM ((SELECT 1) AS a JOIN t ON a.x = t.x)",
         "SELECT * FROM (((SELECT 1) UNION (SELECT 2)) EXCEPT (SELECT 3)) AS x",
     ] {
         assert_eq!(query(same).to_string(), same);
