@@ -331,8 +331,6 @@ impl Encoder for CsvEncoder {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::connector::options::spec;
     use crate::types::Field;
@@ -363,7 +361,6 @@ mod tests {
         let mut out = Vec::new();
         CsvEncoder::new(&table, options(given)).encode(&batch, &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-        let _ = Arc::new(batch);
     }
 
     #[test]
@@ -376,7 +373,8 @@ mod tests {
         round_trip(
             &[("csv.field-delimiter", "|"), ("csv.null-literal", "n/a"), ("csv.allow-comments", "true")],
             "#c\nn/a|plain|5|n/a\n",
-            "n/a|\"plain\"|5|n/a\n".replace("\"plain\"", "\"plain\"").as_str(),
+            // All that sorts before the delimiter is quoted, as Jackson does.
+            "n/a|\"plain\"|\"5\"|n/a\n",
         );
     }
 

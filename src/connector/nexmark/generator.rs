@@ -279,7 +279,7 @@ impl Config {
         }
         if wanted.extra {
             // The names, quotes, colons and commas of the record's members, and the time.
-            const MEMBERS: u64 = 107;
+            const MEMBERS: u64 = 117;
             self.extra(r, texts, MEMBERS + digits(id), self.person_bytes + 60);
         }
         Event { kind: Kind::Person, time_ms: self.time_ms(n), numbers: [signed(id), 0, 0, 0, 0, 0] }
@@ -306,7 +306,7 @@ impl Config {
         let seller = if hot { self.last_person(n) / HOT_EVERY * HOT_EVERY } else { self.any_person(r, n) } + FIRST_ID;
         let category = FIRST_CATEGORY + r.below(5);
         if wanted.extra {
-            const MEMBERS: u64 = 169;
+            const MEMBERS: u64 = 166;
             let numbers = digits(id) + digits(initial) + digits(reserve) + digits(seller) + digits(category);
             self.extra(r, texts, MEMBERS + numbers, self.auction_bytes);
         }
