@@ -289,7 +289,7 @@ mod tests {
     fn conditional_functions_answer_as_flink_does() {
         let null = || super::null();
         check(&call("COALESCE", [i(), int(0)]), "INT NOT NULL", &["7", "1", "-7", "0"]);
-        check(&call("COALESCE", [i(), l(), int(0)]), "BIGINT NOT NULL", &["7", "1", "-7", "0"]);
+        check(&call("COALESCE", [i(), l(), int(0)]), "BIGINT NOT NULL", &["7", "1", "-7", "9007199254740993"]);
         check(&call("COALESCE", [null(), i()]), "INT", &["7", "1", "-7", "NULL"]);
         check(&call("COALESCE", [dec(), d()]), "DOUBLE", &["0.05", "1.23", "-99.99", "NULL"]);
         check(&call("COALESCE", [lit("ab"), s()]), "STRING NOT NULL", &["ab", "ab", "ab", "ab"]);

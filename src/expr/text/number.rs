@@ -239,7 +239,8 @@ mod tests {
         }
         let mut out = String::new();
         write_float(9.007_199_3e15, &mut out);
-        assert_eq!(out, "9.0071993E15");
+        // The shortest digits, as JDK 19 and later; older ones print 9.0071993E15.
+        assert_eq!(out, "9.007199E15");
     }
 
     #[test]
