@@ -13,10 +13,14 @@ pub mod evaluator;
 pub mod function;
 mod functions;
 mod operators;
+#[cfg(test)]
+mod testing;
+pub mod text;
+pub(crate) mod vector;
 
 use crate::types::{DataType, TypeKind};
 
-pub use cast::cast;
+pub use cast::{cast, least_restrictive, try_cast};
 pub use evaluator::{EvalContext, Evaluator};
 pub use function::call;
 
