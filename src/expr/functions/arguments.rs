@@ -192,10 +192,6 @@ impl<'a> Row<'a> {
     pub(super) fn len(&self) -> usize {
         self.arguments.len()
     }
-    /// Whether argument `k` is missing or null.
-    pub(super) fn is_null(&self, k: usize) -> bool {
-        self.arguments.get(k).is_none_or(|a| a.is_null(self.row))
-    }
     /// Whether any argument is null.
     pub(super) fn any_null(&self) -> bool {
         self.arguments.iter().any(|a| a.is_null(self.row))

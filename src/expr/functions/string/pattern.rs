@@ -284,7 +284,7 @@ mod tests {
             (r"a{2}?b", "aab", true),
             (r"(?<n>a)(?:b)?", "a", true),
             (r"[+*]+", "+*", true),
-            (r"[a--z]", "-", true),
+            (r"[+--]", ",", true),
             (r"\/\-\ \#", "/- #", true),
             (r"(a)?+b|c", "b", false),
         ];
