@@ -194,7 +194,8 @@ impl Generator {
         if self.null_rate > 0.0 && unit(mix(!self.seed, row)) < self.null_rate {
             return column.push_null();
         }
-        match (&self.kind, &mut column.data) {
+        let (kind, data) = column.values();
+        match (&self.kind, data) {
             (Kind::Boolean, Data::Boolean(v)) => v.append(random >> 63 == 1),
             (Kind::Integer { least, most }, data) => push_integer(data, between(random, *least, *most)),
             (Kind::Sequence { start, .. }, Data::Decimal(v)) => v.push(i128::from(*start) + i128::from(row)),
@@ -212,7 +213,7 @@ impl Generator {
             (Kind::Double { least, most }, Data::Float32(v)) => v.push(in_range(random, *least, *most) as f32),
             (Kind::Text { length, variable }, Data::Bytes(v)) => {
                 let length = if *variable { between(random, 1, i64::from(*length)) } else { i64::from(*length) };
-                let is_text = column.kind.is_string();
+                let is_text = kind.is_string();
                 let mut word = random;
                 for i in 0..length.unsigned_abs() {
                     if i % 16 == 0 {

@@ -71,9 +71,15 @@ pub enum Data {
 
 /// A column of one type that rows are appended to.
 pub struct Column {
-    pub kind: TypeKind,
+    kind: TypeKind,
+    /// Rows, the pending ones included.
+    len: usize,
+    /// Rows at the end that are not null and not in `nulls` yet.
+    pending_valid: usize,
+    /// Rows at the end that are null and neither in `nulls` nor in `data` yet; never together with `pending_valid`.
+    pending_null: usize,
     nulls: NullBufferBuilder,
-    pub data: Data,
+    data: Data,
 }
 
 fn offset(len: usize) -> i32 {
@@ -113,24 +119,47 @@ impl Column {
             }
             TypeKind::Null => Data::Null,
         };
-        Column { kind: data_type.kind.clone(), nulls: NullBufferBuilder::new(capacity), data }
+        Column {
+            kind: data_type.kind.clone(),
+            len: 0,
+            pending_valid: 0,
+            pending_null: 0,
+            nulls: NullBufferBuilder::new(capacity),
+            data,
+        }
+    }
+
+    /// The type.
+    #[inline]
+    pub fn kind(&self) -> &TypeKind {
+        &self.kind
     }
 
     /// Rows appended.
     #[inline]
     pub fn len(&self) -> usize {
-        self.nulls.len()
+        self.len
     }
 
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.nulls.is_empty()
+        self.len == 0
     }
 
-    /// Counts the value just pushed to `data` as a row.
+    /// The type, and the values to push the next one to; [`Column::end_value`] makes it count.
+    #[inline]
+    pub fn values(&mut self) -> (&TypeKind, &mut Data) {
+        if self.pending_null > 0 {
+            self.write_nulls();
+        }
+        (&self.kind, &mut self.data)
+    }
+
+    /// Counts the value just pushed as a row.
     #[inline]
     pub fn end_value(&mut self) {
-        self.nulls.append_non_null();
+        self.pending_valid += 1;
+        self.len += 1;
     }
 
     /// Counts what was pushed to the children of a list or map as a row.
@@ -140,31 +169,64 @@ impl Column {
             Data::Map { ends, key, .. } => ends.push(offset(key.len())),
             _ => {}
         }
-        self.nulls.append_non_null();
+        self.end_value();
     }
 
     /// Appends a null.
+    #[inline]
     pub fn push_null(&mut self) {
+        self.push_nulls(1);
+    }
+
+    #[inline]
+    fn push_nulls(&mut self, n: usize) {
+        self.write_valid();
+        self.pending_null += n;
+        self.len += n;
+    }
+
+    #[inline]
+    fn write_valid(&mut self) {
+        if self.pending_valid > 0 {
+            self.nulls.append_n_non_nulls(std::mem::take(&mut self.pending_valid));
+        }
+    }
+
+    /// Gives the pending nulls some value.
+    fn write_nulls(&mut self) {
+        fn zeros<T: Copy + Default>(values: &mut Vec<T>, n: usize) {
+            values.resize(values.len() + n, T::default());
+        }
+        let n = std::mem::take(&mut self.pending_null);
         match &mut self.data {
-            Data::Boolean(v) => v.append(false),
-            Data::Int8(v) => v.push(0),
-            Data::Int16(v) => v.push(0),
-            Data::Int32(v) => v.push(0),
-            Data::Int64(v) => v.push(0),
-            Data::Float32(v) => v.push(0.0),
-            Data::Float64(v) => v.push(0.0),
-            Data::Decimal(v) => v.push(0),
-            Data::Bytes(v) => v.end(),
-            Data::Row(members) => members.iter_mut().for_each(Column::push_null),
-            Data::List { ends, item } => ends.push(offset(item.len())),
-            Data::Map { ends, key, .. } => ends.push(offset(key.len())),
+            Data::Boolean(v) => v.append_n(n, false),
+            Data::Int8(v) => zeros(v, n),
+            Data::Int16(v) => zeros(v, n),
+            Data::Int32(v) => zeros(v, n),
+            Data::Int64(v) => zeros(v, n),
+            Data::Float32(v) => zeros(v, n),
+            Data::Float64(v) => zeros(v, n),
+            Data::Decimal(v) => zeros(v, n),
+            Data::Bytes(v) => v.ends.resize(v.ends.len() + n, offset(v.data.len())),
+            Data::Row(members) => members.iter_mut().for_each(|m| m.push_nulls(n)),
+            Data::List { ends, item } => ends.resize(ends.len() + n, offset(item.len())),
+            Data::Map { ends, key, .. } => ends.resize(ends.len() + n, offset(key.len())),
             Data::Null => {}
         }
-        self.nulls.append_null();
+        self.nulls.append_n_nulls(n);
+    }
+
+    /// Writes what is pending.
+    fn settle(&mut self) {
+        self.write_valid();
+        if self.pending_null > 0 {
+            self.write_nulls();
+        }
     }
 
     /// Goes back to `len` rows.
     pub fn truncate(&mut self, len: usize) {
+        self.settle();
         let last = |ends: &mut Vec<i32>| {
             ends.truncate(len);
             index(ends.last().copied().unwrap_or(0))
@@ -188,14 +250,16 @@ impl Column {
             }
             Data::Null => {}
         }
-        if self.nulls.len() > len {
+        if self.len > len {
             self.nulls.truncate(len);
+            self.len = len;
         }
     }
 
     /// The rows as an Arrow array of the type's layout; the column is empty afterwards, with room for as many again.
     pub fn finish(&mut self) -> Result<ArrayRef> {
-        let rows = self.len();
+        self.settle();
+        let rows = std::mem::take(&mut self.len);
         let nulls = self.nulls.finish();
         self.nulls = NullBufferBuilder::new(rows);
         let kind = &self.kind;

@@ -174,7 +174,7 @@ impl CsvDecoder {
                     let shown = String::from_utf8_lossy(field);
                     let hint =
                         if field.is_empty() { "; set 'csv.null-literal' to '' if it stands for null" } else { "" };
-                    return Err(format!("column '{name}': expected {}, found '{shown}'{hint}", column.kind));
+                    return Err(format!("column '{name}': expected {}, found '{shown}'{hint}", column.kind()));
                 }
                 column.push_null();
             }
@@ -184,7 +184,7 @@ impl CsvDecoder {
 }
 
 fn append_field(column: &mut Column, field: &[u8], options: &CsvOptions) -> Taken {
-    let Data::List { item, .. } = &mut column.data else { return append_text(column, field, TimestampFormat::Sql) };
+    let Data::List { item, .. } = column.values().1 else { return append_text(column, field, TimestampFormat::Sql) };
     let text = std::str::from_utf8(field).unwrap_or_default();
     if !text.is_empty() {
         for part in text.split(options.array_delimiter.as_str()) {

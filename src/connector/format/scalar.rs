@@ -59,7 +59,7 @@ fn push<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
 /// Appends a number that was already read.
 #[inline]
 pub fn append_integer(column: &mut Column, value: i64) -> Option<Taken> {
-    let taken = match (&column.kind, &mut column.data) {
+    let taken = match column.values() {
         (TypeKind::BigInt | TypeKind::IntervalDayTime, Data::Int64(v)) => {
             v.push(value);
             true
@@ -78,7 +78,7 @@ pub fn append_integer(column: &mut Column, value: i64) -> Option<Taken> {
 /// Appends the value that `text` (valid UTF-8) stands for in a column of a scalar type.
 #[inline]
 pub fn append_text(column: &mut Column, text: &[u8], format: TimestampFormat) -> Taken {
-    let taken = match (&column.kind, &mut column.data) {
+    let taken = match column.values() {
         (TypeKind::Timestamp(p, _), Data::Int64(v)) => {
             push(v, parse_timestamp(text, format.separator()).and_then(|(s, n)| to_unit(s, n, *p)))
         }
@@ -100,10 +100,11 @@ pub fn append_text(column: &mut Column, text: &[u8], format: TimestampFormat) ->
 }
 
 fn append_rare(column: &mut Column, text: &[u8]) -> Taken {
-    if column.kind.is_integer() || matches!(column.kind, TypeKind::IntervalYearMonth | TypeKind::IntervalDayTime) {
+    let kind = column.kind();
+    if kind.is_integer() || matches!(kind, TypeKind::IntervalYearMonth | TypeKind::IntervalDayTime) {
         return parse_integer(text).and_then(|n| append_integer(column, n)).unwrap_or(Taken::No);
     }
-    let taken = match (&column.kind, &mut column.data) {
+    let taken = match column.values() {
         (TypeKind::Boolean, Data::Boolean(v)) => {
             let truth = text.eq_ignore_ascii_case(b"true");
             v.append(truth);

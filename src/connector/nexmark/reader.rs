@@ -206,14 +206,17 @@ impl Reader {
 
 #[inline]
 fn append(column: &mut Column, output: &Output, event: &Event, texts: &Texts) {
-    match (output, &mut column.data) {
+    if matches!(output, Output::Row { kind, .. } if *kind != event.kind) {
+        return column.push_null();
+    }
+    match (output, column.values().1) {
         (Output::EventType, Data::Int32(v)) => {
             v.push(event.kind as i32);
             column.end_value();
         }
-        (Output::Row { kind, members }, Data::Row(columns)) if *kind == event.kind => {
+        (Output::Row { members, .. }, Data::Row(columns)) => {
             for (column, MemberOutput(member)) in columns.iter_mut().zip(members) {
-                match (member, &mut column.data) {
+                match (member, column.values().1) {
                     (Member::Number(i) | Member::Instant(i), Data::Int64(v)) => v.push(event.numbers[*i]),
                     (Member::Time, Data::Int64(v)) => v.push(event.time_ms),
                     (Member::Text(i) | Member::Extra(i), Data::Bytes(v)) => v.push(texts.get(*i)),

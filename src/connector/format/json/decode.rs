@@ -96,7 +96,7 @@ impl JsonDecoder {
     }
 
     /// Appends one row, or nothing.
-    fn line(&mut self, line: &[u8]) -> Result<(), Fault> {
+    fn line(&mut self, line: &[u8]) -> Result<(), Box<Fault>> {
         let mut cursor = Cursor { bytes: line, at: 0 };
         cursor.space();
         if cursor.peek() != b'{' {
@@ -136,7 +136,7 @@ impl Decoder for JsonDecoder {
             } else if valid || simdutf8::basic::from_utf8(line).is_ok() {
                 Some(self.line(line))
             } else {
-                Some(Err(Fault::Syntax { at: 0, expected: "valid UTF-8" }))
+                Some(Err(Box::new(Fault::Syntax { at: 0, expected: "valid UTF-8" })))
             };
             match outcome {
                 None => {}
@@ -180,7 +180,7 @@ impl Reader {
         columns: &mut [Column],
         row: usize,
         depth: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         cursor.at += 1;
         cursor.space();
         let mut expected = 0;
@@ -190,7 +190,7 @@ impl Reader {
         }
         while more {
             let member = match shape.layout.names.get(expected) {
-                Some((name, member)) if cursor.take(name) => {
+                Some((name, member)) if cursor.take_name(name) => {
                     expected += 1;
                     *member
                 }
@@ -212,7 +212,8 @@ impl Reader {
         for (column, name) in columns.iter_mut().zip(&shape.names) {
             if column.len() == row {
                 if self.options.fail_on_missing_field {
-                    return Err(Fault::Value { path: name.clone(), reason: "the member is missing".into() });
+                    let reason = "the member is missing".into();
+                    return Err(Box::new(Fault::Value { path: name.clone(), reason }));
                 }
                 column.push_null();
             }
@@ -227,7 +228,7 @@ impl Reader {
         cursor: &mut Cursor<'_>,
         shape: &mut RowShape,
         expected: &mut usize,
-    ) -> Result<Option<usize>, Fault> {
+    ) -> Result<Option<usize>, Box<Fault>> {
         if cursor.peek() != b'"' {
             return Err(cursor.fault("a member's name"));
         }
@@ -261,7 +262,7 @@ impl Reader {
         shape: &mut Shape,
         column: &mut Column,
         depth: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         if cursor.peek() == b'n' && cursor.take(b"null") {
             column.push_null();
             return Ok(());
@@ -272,7 +273,7 @@ impl Reader {
             _ => self.nested(cursor, shape, column, depth),
         };
         match result {
-            Err(Fault::Value { .. }) if self.options.ignore_parse_errors => {
+            Err(fault) if self.options.ignore_parse_errors && matches!(*fault, Fault::Value { .. }) => {
                 column.truncate(row);
                 cursor.at = start;
                 cursor.skip_value(depth)?;
@@ -284,7 +285,7 @@ impl Reader {
     }
 
     #[inline]
-    fn scalar(&mut self, cursor: &mut Cursor<'_>, column: &mut Column, depth: usize) -> Result<(), Fault> {
+    fn scalar(&mut self, cursor: &mut Cursor<'_>, column: &mut Column, depth: usize) -> Result<(), Box<Fault>> {
         let start = cursor.at;
         let format = self.options.timestamp_format;
         let taken = match cursor.peek() {
@@ -293,12 +294,12 @@ impl Reader {
                 Text::Escaped => append_text(column, &self.scratch, format),
             },
             b'-' | b'0'..=b'9' => {
-                let small = if column.kind.is_integer() { cursor.integer() } else { None };
+                let small = if column.kind().is_integer() { cursor.integer() } else { None };
                 match small.and_then(|n| append_integer(column, n)) {
                     Some(taken) => taken,
                     None => {
                         let text = cursor.number()?;
-                        if takes_number(&column.kind) { append_text(column, text, format) } else { Taken::No }
+                        if takes_number(column.kind()) { append_text(column, text, format) } else { Taken::No }
                     }
                 }
             }
@@ -306,28 +307,28 @@ impl Reader {
         };
         match taken {
             Taken::Yes => Ok(()),
-            Taken::No => Err(unexpected(cursor, start, &column.kind)),
+            Taken::No => Err(unexpected(cursor, start, column.kind())),
         }
     }
 
     /// Booleans, and objects and arrays as text.
-    fn rare_scalar(&mut self, cursor: &mut Cursor<'_>, column: &mut Column, depth: usize) -> Result<(), Fault> {
+    fn rare_scalar(&mut self, cursor: &mut Cursor<'_>, column: &mut Column, depth: usize) -> Result<(), Box<Fault>> {
         let start = cursor.at;
         cursor.skip_value(depth)?;
         let text = &cursor.bytes[start..cursor.at];
         let taken = match text.first() {
-            Some(b'{' | b'[') if column.kind.is_string() => {
+            Some(b'{' | b'[') if column.kind().is_string() => {
                 compact(text, &mut self.scratch);
                 append_text(column, &self.scratch, self.options.timestamp_format)
             }
-            Some(b't' | b'f') if column.kind.is_string() || column.kind == TypeKind::Boolean => {
+            Some(b't' | b'f') if column.kind().is_string() || *column.kind() == TypeKind::Boolean => {
                 append_text(column, text, self.options.timestamp_format)
             }
             _ => Taken::No,
         };
         match taken {
             Taken::Yes => Ok(()),
-            Taken::No => Err(unexpected(cursor, start, &column.kind)),
+            Taken::No => Err(unexpected(cursor, start, column.kind())),
         }
     }
 
@@ -337,12 +338,12 @@ impl Reader {
         shape: &mut Shape,
         column: &mut Column,
         depth: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         if depth >= MAX_DEPTH {
             return Err(cursor.fault("less nesting"));
         }
         let (start, row) = (cursor.at, column.len());
-        match (cursor.peek(), shape, &mut column.data) {
+        match (cursor.peek(), shape, column.values().1) {
             (b'{', Shape::Row(shape), Data::Row(members)) => {
                 self.row(cursor, shape, members, row, depth + 1)?;
                 column.end_value();
@@ -357,7 +358,7 @@ impl Reader {
             }
             _ => {
                 cursor.skip_value(depth)?;
-                return Err(unexpected(cursor, start, &column.kind));
+                return Err(unexpected(cursor, start, column.kind()));
             }
         }
         Ok(())
@@ -369,7 +370,7 @@ impl Reader {
         shape: &mut Shape,
         item: &mut Column,
         depth: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         cursor.at += 1;
         cursor.space();
         let mut more = cursor.peek() != b']';
@@ -393,7 +394,7 @@ impl Reader {
         key: &mut Column,
         value: &mut Column,
         depth: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let mut entries: Vec<(Vec<u8>, usize)> = Vec::new();
         let mut known: std::collections::HashMap<Vec<u8>, usize> = std::collections::HashMap::new();
         cursor.at += 1;
@@ -436,11 +437,11 @@ fn takes_number(kind: &TypeKind) -> bool {
 }
 
 #[cold]
-fn unexpected(cursor: &Cursor<'_>, start: usize, kind: &TypeKind) -> Fault {
+fn unexpected(cursor: &Cursor<'_>, start: usize, kind: &TypeKind) -> Box<Fault> {
     let text = String::from_utf8_lossy(cursor.bytes.get(start..cursor.at).unwrap_or_default());
     let shown: String = text.chars().take(SHOWN_CHARS).collect();
     let more = if shown.len() < text.len() { "…" } else { "" };
-    Fault::Value { path: String::new(), reason: format!("expected {kind}, found {shown}{more}") }
+    Box::new(Fault::Value { path: String::new(), reason: format!("expected {kind}, found {shown}{more}") })
 }
 
 /// Copies valid JSON without the white space between its tokens.

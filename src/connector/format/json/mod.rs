@@ -91,12 +91,12 @@ pub enum Fault {
 impl Fault {
     /// The fault seen from outside of `member`.
     #[cold]
-    fn inside(self, member: &str) -> Self {
-        match self {
-            Fault::Value { path, reason } if path.is_empty() => Fault::Value { path: member.to_owned(), reason },
-            Fault::Value { path, reason } => Fault::Value { path: format!("{member}.{path}"), reason },
-            syntax @ Fault::Syntax { .. } => syntax,
+    fn inside(mut self: Box<Self>, member: &str) -> Box<Self> {
+        if let Fault::Value { path, .. } = &mut *self {
+            let dot = if path.is_empty() { "" } else { "." };
+            *path = format!("{member}{dot}{path}");
         }
+        self
     }
 
     /// The sentence for the person who must repair the record.

@@ -337,6 +337,9 @@ mod with_sonic {
     }
 }
 
+/// Times that each figure is taken; the best counts.
+const REPEATS: usize = 10;
+
 /// `HOLDFAST_JSON=file cargo test --release --lib json::tests::speed -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
@@ -344,15 +347,16 @@ fn speed() {
     let path = std::env::var("HOLDFAST_JSON").unwrap_or_else(|_| "/tmp/nex200k.json".into());
     let input = std::fs::read(path).unwrap();
     let lines = memchr::memchr_iter(b'\n', &input).count();
-    let report = |name: &str, begin: Instant| {
+    let mut best: std::collections::BTreeMap<&str, f64> = std::collections::BTreeMap::new();
+    let mut report = |name: &'static str, begin: Instant| {
         let s = begin.elapsed().as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a measurement")]
-        let (rows, mb) = (lines as f64 / s, input.len() as f64 / s / 1e6);
-        println!("{name}: {:.2} M events/s, {mb:.0} MB/s, {:.0} ns per event", rows / 1e6, 1e9 / rows);
+        let entry = best.entry(name).or_insert(s);
+        *entry = entry.min(s);
     };
     let schema = auction_schema();
     let iso = JsonOptions { timestamp_format: TimestampFormat::Iso8601, ..JsonOptions::default() };
-    for _ in 0..3 {
+    // The best of many: other processes share the machine.
+    for _ in 0..REPEATS {
         let mut decoder = JsonDecoder::new(&schema, iso, 8192);
         let begin = Instant::now();
         let (mut at, mut rows) = (0, 0);
@@ -370,14 +374,22 @@ fn speed() {
             sum += i64::from(event.event_type) + event.bid.map_or(0, |b| b.price);
             sum += i64::from(event.person.is_some()) + i64::from(event.auction.is_some());
         }
-        report(&format!("sonic-rs, without columns ({sum})"), begin);
+        assert!(sum > 0);
+        report("sonic-rs, without columns", begin);
 
         let begin = Instant::now();
         let found = memchr::memchr_iter(b'\n', &input).count();
-        report(&format!("lines only ({found})"), begin);
+        assert_eq!(found, lines);
+        report("lines only", begin);
         let begin = Instant::now();
         let valid = simdutf8::basic::from_utf8(&input).is_ok();
-        report(&format!("UTF-8 only ({valid})"), begin);
+        assert!(valid);
+        report("UTF-8 only", begin);
+    }
+    for (name, s) in best {
+        #[expect(clippy::cast_precision_loss, reason = "a measurement")]
+        let (rows, mb) = (lines as f64 / s, input.len() as f64 / s / 1e6);
+        println!("{name}: {:.2} M events/s, {mb:.0} MB/s, {:.0} ns per event", rows / 1e6, 1e9 / rows);
     }
     let mut decoder = JsonDecoder::new(&schema, iso, 8192);
     let (mut at, mut out) = (0, Vec::new());
