@@ -58,7 +58,7 @@ enum Matcher {
     Exact(String),
     Prefix(String),
     Suffix(String),
-    Contains(memmem::Finder<'static>),
+    Contains(Box<memmem::Finder<'static>>),
     Everything,
     Regex(Regex),
 }
@@ -74,7 +74,7 @@ impl Matcher {
                 _ if pattern == "%" => return Ok(Matcher::Everything),
                 _ if plain(pattern) => return Ok(Matcher::Exact(pattern.to_owned())),
                 (_, _, Some(text)) if plain(text) => {
-                    return Ok(Matcher::Contains(memmem::Finder::new(text).into_owned()));
+                    return Ok(Matcher::Contains(Box::new(memmem::Finder::new(text).into_owned())));
                 }
                 (Some(text), ..) if plain(text) => return Ok(Matcher::Prefix(text.to_owned())),
                 (_, Some(text), _) if plain(text) => return Ok(Matcher::Suffix(text.to_owned())),

@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(&out, expected);
         }
         let mut out = String::new();
-        write_float(9.007_199_3e15, &mut out);
+        write_float(9.007_199e15, &mut out);
         // The shortest digits, as JDK 19 and later; older ones print 9.0071993E15.
         assert_eq!(out, "9.007199E15");
     }
