@@ -20,19 +20,23 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("SHA256", |a| digest_type(a, "SHA256(string)", 64), |_| Ok(digest_kernel::<Sha256>())),
     function("SHA384", |a| digest_type(a, "SHA384(string)", 96), |_| Ok(digest_kernel::<Sha384>())),
     function("SHA512", |a| digest_type(a, "SHA512(string)", 128), |_| Ok(digest_kernel::<Sha512>())),
-    function("SHA2", sha2_type, |_| {
-        Ok(text_rows(|row, out| {
-            let text = row.str(0).as_bytes();
-            match row.int(1) {
-                Some(224) => put_digest::<Sha224>(text, out),
-                Some(256) => put_digest::<Sha256>(text, out),
-                Some(384) => put_digest::<Sha384>(text, out),
-                Some(512) => put_digest::<Sha512>(text, out),
-                other => return Err(bad_length(other)),
-            }
-            Ok(true)
-        }))
-    }),
+    function(
+        "SHA2",
+        |a| sha2_type(a),
+        |_| {
+            Ok(text_rows(|row, out| {
+                let text = row.str(0).as_bytes();
+                match row.int(1) {
+                    Some(224) => put_digest::<Sha224>(text, out),
+                    Some(256) => put_digest::<Sha256>(text, out),
+                    Some(384) => put_digest::<Sha384>(text, out),
+                    Some(512) => put_digest::<Sha512>(text, out),
+                    other => return Err(bad_length(other)),
+                }
+                Ok(true)
+            }))
+        },
+    ),
 ];
 
 fn digest_type(args: &[Expr], usage: &str, length: u32) -> Result<DataType> {
@@ -40,7 +44,7 @@ fn digest_type(args: &[Expr], usage: &str, length: u32) -> Result<DataType> {
     Ok(DataType { kind: TypeKind::Char(length), nullable })
 }
 
-fn sha2_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn sha2_type(args: &[Expr]) -> Result<DataType> {
     let nullable = signature(args, "SHA2(string, 224 | 256 | 384 | 512)", &[Want::Text, Want::Int], &[])?;
     if let Some(Expr::Literal { value: Scalar::Int(length), .. }) = args.get(1)
         && ![224, 256, 384, 512].contains(length)

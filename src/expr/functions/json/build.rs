@@ -20,9 +20,9 @@ use crate::expr::Expr;
 use crate::expr::function::{Call, Function, Kernel, Value};
 use crate::types::{DataType, TypeKind};
 
-pub(super) const JSON_STRING: Function = function("JSON_STRING", json_string_type, prepare_string);
-pub(super) const JSON_OBJECT: Function = function("JSON_OBJECT", json_object_type, prepare_object);
-pub(super) const JSON_ARRAY: Function = function("JSON_ARRAY", json_array_type, prepare_array);
+pub(super) const JSON_STRING: Function = function("JSON_STRING", |a| json_string_type(a), prepare_string);
+pub(super) const JSON_OBJECT: Function = function("JSON_OBJECT", |a| json_object_type(a), prepare_object);
+pub(super) const JSON_ARRAY: Function = function("JSON_ARRAY", |a| json_array_type(a), prepare_array);
 
 /// How one type becomes JSON.
 enum Encoder {
@@ -207,8 +207,8 @@ fn on_null(args: &[Expr], usage: &str) -> Result<OnNull> {
     }
 }
 
-fn json_string_type(args: &mut Vec<Expr>) -> Result<DataType> {
-    match args.as_slice() {
+fn json_string_type(args: &[Expr]) -> Result<DataType> {
+    match args {
         [value] => Encoder::of(value).map(|_| string(value.data_type().nullable)),
         _ => Err(refuse("JSON_STRING(value)", args)),
     }
@@ -217,7 +217,7 @@ fn json_string_type(args: &mut Vec<Expr>) -> Result<DataType> {
 const OBJECT_USAGE: &str = "JSON_OBJECT([KEY] name VALUE value, … [NULL | ABSENT ON NULL])";
 const ARRAY_USAGE: &str = "JSON_ARRAY(value, … [NULL | ABSENT ON NULL])";
 
-fn json_object_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn json_object_type(args: &[Expr]) -> Result<DataType> {
     on_null(args, OBJECT_USAGE)?;
     let (pairs, rest) = args[..args.len() - 1].as_chunks::<2>();
     if !rest.is_empty() || pairs.iter().any(|[key, _]| !key.data_type().kind.is_string()) {
@@ -232,7 +232,7 @@ fn json_object_type(args: &mut Vec<Expr>) -> Result<DataType> {
     Ok(string(false))
 }
 
-fn json_array_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn json_array_type(args: &[Expr]) -> Result<DataType> {
     on_null(args, ARRAY_USAGE)?;
     for value in &args[..args.len() - 1] {
         Encoder::of(value)?;

@@ -21,9 +21,9 @@ use crate::expr::function::{Call, Function, Kernel, Value};
 use crate::expr::{Expr, Scalar, cast};
 use crate::types::{DataType, TypeKind};
 
-pub(super) const JSON_EXISTS: Function = function("JSON_EXISTS", exists_type, prepare_exists);
-pub(super) const JSON_VALUE: Function = function("JSON_VALUE", value_type, prepare_value);
-pub(super) const JSON_QUERY: Function = function("JSON_QUERY", query_type, prepare_query);
+pub(super) const JSON_EXISTS: Function = function("JSON_EXISTS", |a| exists_type(a), prepare_exists);
+pub(super) const JSON_VALUE: Function = function("JSON_VALUE", |a| value_type(a), prepare_value);
+pub(super) const JSON_QUERY: Function = function("JSON_QUERY", |a| query_type(a), prepare_query);
 
 /// How a look-up ended.
 enum Outcome<'j, 'a> {
@@ -89,7 +89,7 @@ const VALUE_USAGE: &str =
     "JSON_VALUE(json, path [RETURNING type] [NULL | ERROR | DEFAULT value ON EMPTY] [… ON ERROR])";
 const QUERY_USAGE: &str = "JSON_QUERY(json, path [RETURNING type] [… WRAPPER] [NULL | ERROR | EMPTY ARRAY | EMPTY OBJECT ON EMPTY] [… ON ERROR])";
 
-fn exists_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn exists_type(args: &[Expr]) -> Result<DataType> {
     signature(args, EXISTS_USAGE, &[Want::Text; 2], &[Want::Text])?;
     literal_path(args)?;
     exists_on_error(args)?;
@@ -146,7 +146,7 @@ fn on_missing(args: &[Expr], at: usize) -> Result<OnMissing> {
     })
 }
 
-fn value_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn value_type(args: &mut [Expr]) -> Result<DataType> {
     if !matches!(args.len(), 2 | 6 | 7) {
         return Err(refuse(VALUE_USAGE, args));
     }
@@ -344,7 +344,7 @@ fn on_no_json(args: &[Expr], at: usize) -> Result<OnNoJson> {
     })
 }
 
-fn query_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn query_type(args: &[Expr]) -> Result<DataType> {
     if !(2..=6).contains(&args.len()) {
         return Err(refuse(QUERY_USAGE, args));
     }

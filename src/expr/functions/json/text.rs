@@ -57,18 +57,22 @@ pub(super) const JSON_UNQUOTE: Function = function(
         }))
     },
 );
-pub(super) const IS_JSON: Function = function("IS_JSON", is_json_type, |call| {
-    let kind = kind(call)?;
-    Ok(nullable_bool_rows(move |row| {
-        let value = row.text(0).and_then(Value::parse);
-        Ok(Some(value.is_some_and(|value| match kind {
-            Kind::Value => true,
-            Kind::Scalar => value.is_scalar(),
-            Kind::Array => matches!(value, Value::Array(_)),
-            Kind::Object => matches!(value, Value::Object(_)),
-        })))
-    }))
-});
+pub(super) const IS_JSON: Function = function(
+    "IS_JSON",
+    |a| is_json_type(a),
+    |call| {
+        let kind = kind(call)?;
+        Ok(nullable_bool_rows(move |row| {
+            let value = row.text(0).and_then(Value::parse);
+            Ok(Some(value.is_some_and(|value| match kind {
+                Kind::Value => true,
+                Kind::Scalar => value.is_scalar(),
+                Kind::Array => matches!(value, Value::Array(_)),
+                Kind::Object => matches!(value, Value::Object(_)),
+            })))
+        }))
+    },
+);
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -90,7 +94,7 @@ fn kind(call: &Call<'_>) -> Result<Kind> {
     })
 }
 
-fn is_json_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn is_json_type(args: &[Expr]) -> Result<DataType> {
     signature(args, IS_JSON_USAGE, &[Want::Text], &[Want::Text])?;
     match args.get(1).map(literal_text) {
         None | Some(Some("VALUE" | "SCALAR" | "ARRAY" | "OBJECT")) => Ok(DataType::not_null(TypeKind::Boolean)),

@@ -58,18 +58,23 @@ pub(super) const TO_BASE64: Function = function(
     },
 );
 /// Upper-case hex of a string's UTF-8, or of an integer as 64 bits without leading zeros.
-pub(super) const HEX: Function = function("HEX", hex_type, |_| {
-    Ok(text_rows(|row, out| {
-        if let Some(number) = row.int(0) {
-            std::fmt::Write::write_fmt(out, format_args!("{number:X}")).expect("a string builder accepts every write");
-        }
-        for byte in row.bytes(0).unwrap_or_default() {
-            put_char(out, hex_digit(byte >> 4));
-            put_char(out, hex_digit(byte & 15));
-        }
-        Ok(true)
-    }))
-});
+pub(super) const HEX: Function = function(
+    "HEX",
+    |a| hex_type(a),
+    |_| {
+        Ok(text_rows(|row, out| {
+            if let Some(number) = row.int(0) {
+                std::fmt::Write::write_fmt(out, format_args!("{number:X}"))
+                    .expect("a string builder accepts every write");
+            }
+            for byte in row.bytes(0).unwrap_or_default() {
+                put_char(out, hex_digit(byte >> 4));
+                put_char(out, hex_digit(byte & 15));
+            }
+            Ok(true)
+        }))
+    },
+);
 /// Null for what is not hex. With an odd number of digits Flink drops the first and puts a zero byte in front.
 pub(super) const UNHEX: Function = function(
     "UNHEX",
@@ -103,7 +108,7 @@ fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).map_or('0', |c| c.to_ascii_uppercase())
 }
 
-fn hex_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn hex_type(args: &[Expr]) -> Result<DataType> {
     let usage = "HEX(integer or string)";
     let integer = signature(args, usage, &[Want::Int], &[]);
     integer.or_else(|_| signature(args, usage, &[Want::Text], &[])).map(string)

@@ -9,7 +9,9 @@
 //! `POSITION(sub IN s)` is `POSITION(sub, s)`; `OVERLAY(s PLACING r FROM a FOR n)` is `OVERLAY(s, r, a, n)`;
 //! `SUBSTRING(s FROM a FOR n)` is `SUBSTRING(s, a, n)`.
 
+mod address;
 mod encode;
+mod kind;
 mod letter;
 mod pattern;
 mod printf;
@@ -64,6 +66,11 @@ pub(super) static FUNCTIONS: &[Function] = &[
     encode::TO_BASE64,
     encode::HEX,
     encode::UNHEX,
+    address::INET_ATON,
+    address::INET_NTOA,
+    kind::IS_ALPHA,
+    kind::IS_DIGIT,
+    kind::IS_DECIMAL,
     printf::PRINTF,
     regex::REGEXP,
     regex::REGEXP_REPLACE,

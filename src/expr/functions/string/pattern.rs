@@ -147,7 +147,7 @@ fn rewrite(java: &str) -> Result<String, BadPattern> {
             '*' | '+' | '?' if depth == 0 => {
                 out.push(c);
                 // `?` after a quantifier makes it lazy and ends it; after `(` it opens a group's flags.
-                after_quantifier = !(c == '?' && was_quantifier) && !out.ends_with("(?");
+                after_quantifier = !(c == '?' && was_quantifier || out.ends_with("(?"));
             }
             '}' if depth == 0 => {
                 out.push(c);

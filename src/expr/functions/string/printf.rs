@@ -17,12 +17,12 @@ use crate::expr::Expr;
 use crate::expr::function::{Function, Kernel, Value};
 use crate::types::{DataType, TypeKind};
 
-pub(super) const PRINTF: Function = function("PRINTF", printf_type, |_| Ok(printf_kernel()));
+pub(super) const PRINTF: Function = function("PRINTF", |a| printf_type(a), |_| Ok(printf_kernel()));
 
 /// The widest field: a wider one gives null instead of using the memory.
 const WIDEST: usize = 1 << 20;
 
-fn printf_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn printf_type(args: &[Expr]) -> Result<DataType> {
     let usage = "PRINTF(format, value, …), values strings, numbers, booleans or timestamps";
     let printable = |a: &Expr| match &a.data_type().kind {
         TypeKind::Boolean | TypeKind::Timestamp(..) | TypeKind::TimestampLtz(..) | TypeKind::Null => true,

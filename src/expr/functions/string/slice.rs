@@ -8,7 +8,7 @@ use crate::types::{DataType, MAX_LENGTH, TypeKind};
 
 use arrow::array::StringBuilder;
 
-pub(super) const TRIM: Function = function("TRIM", trim_type, prepare_trim);
+pub(super) const TRIM: Function = function("TRIM", |a| trim_type(a), prepare_trim);
 pub(super) const LTRIM: Function = function(
     "LTRIM",
     |a| signature(a, "LTRIM(string [, characters])", &[Want::Text], &[Want::Text]).map(|n| varchar(length(&a[0]), n)),
@@ -49,12 +49,16 @@ pub(super) const RIGHT: Function = function(
         }))
     },
 );
-pub(super) const OVERLAY: Function = function("OVERLAY", overlay_type, |_| {
-    Ok(text_rows(|row, out| {
-        put_overlay(row.str(0), row.str(1), row.int(2).unwrap_or(0), row.int(3), out);
-        Ok(true)
-    }))
-});
+pub(super) const OVERLAY: Function = function(
+    "OVERLAY",
+    |a| overlay_type(a),
+    |_| {
+        Ok(text_rows(|row, out| {
+            put_overlay(row.str(0), row.str(1), row.int(2).unwrap_or(0), row.int(3), out);
+            Ok(true)
+        }))
+    },
+);
 pub(super) const LPAD: Function =
     function("LPAD", |a| pad_type(a, "LPAD(string, integer, string)"), |_| Ok(pad_kernel(Side::Start)));
 pub(super) const RPAD: Function =
@@ -106,7 +110,7 @@ fn varchar(length: u32, nullable: bool) -> DataType {
 
 const TRIM_USAGE: &str = "TRIM([BOTH | LEADING | TRAILING] [characters FROM] string)";
 
-fn trim_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn trim_type(args: &[Expr]) -> Result<DataType> {
     match args.len() {
         1 => signature(args, TRIM_USAGE, &[Want::Text], &[]).map(|n| varchar(length(&args[0]), n)),
         3 => {
@@ -198,7 +202,7 @@ fn count_characters(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.chars().count() }
 }
 
-fn overlay_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn overlay_type(args: &[Expr]) -> Result<DataType> {
     let wants = [Want::Text, Want::Text, Want::Int];
     let nullable = signature(args, "OVERLAY(string PLACING string FROM integer [FOR integer])", &wants, &[Want::Int])?;
     Ok(varchar(length(&args[0]).saturating_add(length(&args[1])).min(MAX_LENGTH), nullable))

@@ -66,25 +66,29 @@ pub(super) const SPLIT: Function = function(
         }))
     },
 );
-pub(super) const SPLIT_INDEX: Function = function("SPLIT_INDEX", split_index_type, |_| {
-    Ok(text_rows(|row, out| {
-        let text = row.str(0);
-        let Ok(index) = usize::try_from(row.int(2).unwrap_or(-1)) else { return Ok(false) };
-        if text.is_empty() {
-            return Ok(false);
-        }
-        let part = match (row.text(1), row.int(1)) {
-            // No separator: whitespace, as Commons Lang has it.
-            (Some(""), _) => text.split(char::is_whitespace).nth(index),
-            (Some(separator), _) => nth_part(text, separator, index),
-            (None, Some(code @ 1..=255)) => text.split(char::from(code.to_le_bytes()[0])).nth(index),
-            _ => None,
-        };
-        part.inspect(|part| put(out, part)).map_or(Ok(false), |_| Ok(true))
-    }))
-});
-pub(super) const ELT: Function = function("ELT", elt_type, prepare_elt);
-pub(super) const STR_TO_MAP: Function = function("STR_TO_MAP", str_to_map_type, prepare_str_to_map);
+pub(super) const SPLIT_INDEX: Function = function(
+    "SPLIT_INDEX",
+    |a| split_index_type(a),
+    |_| {
+        Ok(text_rows(|row, out| {
+            let text = row.str(0);
+            let Ok(index) = usize::try_from(row.int(2).unwrap_or(-1)) else { return Ok(false) };
+            if text.is_empty() {
+                return Ok(false);
+            }
+            let part = match (row.text(1), row.int(1)) {
+                // No separator: whitespace, as Commons Lang has it.
+                (Some(""), _) => text.split(char::is_whitespace).nth(index),
+                (Some(separator), _) => nth_part(text, separator, index),
+                (None, Some(code @ 1..=255)) => text.split(char::from(code.to_le_bytes()[0])).nth(index),
+                _ => None,
+            };
+            part.inspect(|part| put(out, part)).map_or(Ok(false), |_| Ok(true))
+        }))
+    },
+);
+pub(super) const ELT: Function = function("ELT", |a| elt_type(a), prepare_elt);
+pub(super) const STR_TO_MAP: Function = function("STR_TO_MAP", |a| str_to_map_type(a), prepare_str_to_map);
 
 /// A separator of one byte is searched with `memchr`.
 fn nth_part<'a>(text: &'a str, separator: &str, index: usize) -> Option<&'a str> {
@@ -101,7 +105,7 @@ fn nth_part<'a>(text: &'a str, separator: &str, index: usize) -> Option<&'a str>
     text.split(separator).nth(index)
 }
 
-fn split_index_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn split_index_type(args: &[Expr]) -> Result<DataType> {
     let usage = "SPLIT_INDEX(string, separator, integer)";
     let separator = match args.get(1).map(|a| a.data_type().kind.is_integer()) {
         Some(true) => Want::Int,
@@ -112,7 +116,7 @@ fn split_index_type(args: &mut Vec<Expr>) -> Result<DataType> {
 
 const ELT_USAGE: &str = "ELT(integer, value, …), values all strings or all bytes";
 
-fn elt_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn elt_type(args: &[Expr]) -> Result<DataType> {
     let Some(first) = args.get(1) else { return Err(refuse(ELT_USAGE, args)) };
     let rest = if first.data_type().kind.is_binary() { Want::Bytes } else { Want::Text };
     variadic(args, ELT_USAGE, &[Want::Int], rest, 1)?;
@@ -157,7 +161,7 @@ fn prepare_elt(call: &Call<'_>) -> Result<Kernel> {
 
 const STR_TO_MAP_USAGE: &str = "STR_TO_MAP(string [, list delimiter, pair delimiter])";
 
-fn str_to_map_type(args: &mut Vec<Expr>) -> Result<DataType> {
+fn str_to_map_type(args: &[Expr]) -> Result<DataType> {
     if args.len() == 2 {
         return Err(refuse(STR_TO_MAP_USAGE, args));
     }
