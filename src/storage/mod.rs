@@ -99,10 +99,16 @@ impl Store {
             return local.put_if_absent(key, bytes).await;
         }
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.objects.put_opts(&path, PutPayload::from_bytes(bytes), options).await {
+        match self.objects.put_opts(&path, PutPayload::from_bytes(bytes.clone()), options).await {
             Ok(_) => Ok(PutOutcome::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(PutOutcome::Exists),
-            Err(e) => Err(from_write("storing", &self.uri_of(key), e)),
+            // Conditional puts are not repeated below: the answer may be lost, and a server that refuses a large body
+            // may close the connection before its answer is read. What is there tells.
+            Err(e) => match self.get(key).await {
+                Ok(there) if there == bytes => Ok(PutOutcome::Created),
+                Ok(_) => Ok(PutOutcome::Exists),
+                Err(_) => Err(from_write("storing", &self.uri_of(key), e)),
+            },
         }
     }
 
