@@ -268,7 +268,7 @@ mod tests {
         let keys = || lists(&[Some(&[Some(1), Some(1)]), None]);
         let values = || lists(&[Some(&[Some(5), None]), Some(&[])]);
         let inputs = [Value::Array(keys()), Value::Array(values())];
-        check("MAP_FROM_ARRAYS", vec![whole_ints(), ints()], &inputs, "MAP<INT NOT NULL, INT>", "{1: } | null");
+        check("MAP_FROM_ARRAYS", vec![whole_ints(), ints()], &inputs, "MAP<INT NOT NULL, INT>", "{1: null} | null");
         let uneven = [Value::Array(keys()), Value::Array(lists(&[Some(&[Some(1)]), None]))];
         let args = vec![col(whole_ints()), col(ints())];
         let error = run(FUNCTIONS, "MAP_FROM_ARRAYS", args, &uneven, 2).unwrap_err();

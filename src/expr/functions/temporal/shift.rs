@@ -121,12 +121,14 @@ fn bind_diff(args: &mut Vec<Expr>) -> Result<DataType> {
 
 fn prepare_diff(call: &Call<'_>) -> Result<Kernel> {
     let unit = unit_of(call.args).ok_or_else(|| Error::internal("TIMESTAMPDIFF without a unit"))?;
-    let diff: Box<dyn Fn(i64, i64) -> i64 + Send + Sync> = match (unit.months(), unit.milliseconds()) {
-        (Some(months), _) => Box::new(move |start, end| months_between(start, end) / months),
-        (_, Some(step)) => Box::new(move |start, end| end.wrapping_sub(start) / step),
+    let diff: Box<dyn Fn(i64, i64) -> i64 + Send + Sync> = match (unit, unit.months(), unit.milliseconds()) {
+        // Flink multiplies whole seconds.
+        (Unit::Millisecond, ..) => Box::new(|start, end| seconds_between(start, end).wrapping_mul(1000)),
+        (_, Some(months), _) => Box::new(move |start, end| months_between(start, end) / months),
+        (_, _, Some(step)) => Box::new(move |start, end| end.wrapping_sub(start) / step),
         _ => {
-            let per_ms = if unit == Unit::Microsecond { 1000 } else { 1_000_000 };
-            Box::new(move |start, end| end.wrapping_sub(start).wrapping_mul(per_ms))
+            let per_second = if unit == Unit::Microsecond { 1_000_000 } else { 1_000_000_000 };
+            Box::new(move |start, end| seconds_between(start, end).wrapping_mul(per_second))
         }
     };
     Ok(Box::new(move |args, rows| {
@@ -138,6 +140,10 @@ fn prepare_diff(call: &Call<'_>) -> Result<Kernel> {
         // Flink's INT wraps too.
         Ok(wrap(args, from_ticks(values, &arrow::datatypes::DataType::Int32)?))
     }))
+}
+
+fn seconds_between(start: i64, end: i64) -> i64 {
+    end.wrapping_sub(start) / 1000
 }
 
 /// Whole months from `start` to `end`, both in milliseconds.
