@@ -17,14 +17,14 @@ use crate::expr::Expr;
 use crate::expr::function::{Call, Function, Kernel, Value};
 use crate::types::{DataType, TypeKind};
 
-pub(super) const MOD: Function = Function { name: "MOD", bind, prepare, deterministic: true };
+pub(super) const MOD: Function = Function { name: "MOD", bind: |args| bind(args), prepare, deterministic: true };
 
 const TAKES: &str = "two exact numbers (integers or DECIMAL)";
 
-fn bind(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind(args: &mut [Expr]) -> Result<DataType> {
     arity("MOD", TAKES, args, 2..=2)?;
     let shapes: Vec<_> = args.iter().filter_map(|a| decimal_shape(&a.data_type().kind)).collect();
-    let ([(p, s), (q, t)], [_, divisor]) = (shapes.as_slice(), args.as_slice()) else {
+    let ([(p, s), (q, t)], [_, divisor]) = (shapes.as_slice(), &*args) else {
         return Err(not_applicable("MOD", TAKES, args));
     };
     let kind = if args.iter().all(|a| a.data_type().kind.is_integer()) || (*s == 0 && *t == 0) {
