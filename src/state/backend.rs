@@ -35,6 +35,9 @@ const MAX_OPEN_FILES: i32 = 128;
 /// A write batch is handed to RocksDB when it reaches this size, bytes.
 const WRITE_BATCH_BYTES: usize = 4 << 20;
 
+/// Takes an entry: key and value.
+pub type Put<'p> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'p;
+
 /// An open database.
 pub struct Backend {
     db: DB,
@@ -119,11 +122,7 @@ impl Backend {
 
     /// Writes many entries as one sorted file, past the memtable: several times faster than [`Backend::writes`] from some
     /// ten thousand entries on. `fill` puts keys in ascending order, at least one.
-    pub fn ingest(
-        &self,
-        table: &str,
-        fill: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()>,
-    ) -> Result<()> {
+    pub fn ingest(&self, table: &str, fill: impl FnOnce(&mut Put<'_>) -> Result<()>) -> Result<()> {
         let error = |e| write_error(&self.dir, e);
         let path = self.dir.join("ingest.tmp");
         let options = table_options(&self.shared);
