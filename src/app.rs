@@ -22,7 +22,7 @@ use crate::storage::Store;
 /// Runs the service until `stop` is done; then takes last checkpoints and ends. Errors are those of the start.
 pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result<()> {
     let (instance, _lock) = lock_data_dir(&settings.data_dir)?;
-    let store = Store::open(&settings.store)?;
+    let store = Store::open(&settings.store).await?;
     let work_dir = settings.work_dir.clone();
     let (warnings, store) = blocking(move || preflight::check_places(&work_dir, &store).map(|w| (w, store))).await??;
     for warning in &warnings {
@@ -31,12 +31,17 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result
     store.probe().await?;
     let metadata = Metadata::connect(&settings.database_url).await?;
     metadata.migrate().await?;
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .map_err(|e| Error::unavailable("listen", format!("cannot listen on {}; is another service there? (--listen)", settings.listen)).caused_by(&e))?;
-    let address = listener.local_addr().map_err(|e| Error::internal("the listening address is unknown").caused_by(&e))?;
+    let listener = TcpListener::bind(settings.listen).await.map_err(|e| {
+        Error::unavailable(
+            "listen",
+            format!("cannot listen on {}; is another service there? (--listen)", settings.listen),
+        )
+        .caused_by(&e)
+    })?;
+    let address =
+        listener.local_addr().map_err(|e| Error::internal("the listening address is unknown").caused_by(&e))?;
     let context = Arc::new(Context {
-        shared_memory: SharedMemory::new(settings.rocksdb_memory_bytes),
+        shared_memory: Arc::new(SharedMemory::new(settings.rocksdb_memory_bytes)),
         settings,
         metadata: metadata.clone(),
         store,
@@ -77,12 +82,24 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// the service takes its own jobs back at once instead of waiting for its old leases to end; the lock proves that the
 /// process before is gone.
 fn lock_data_dir(dir: &Path) -> Result<(InstanceId, File)> {
-    let failed = |what: &str, e: &std::io::Error| Error::unavailable("data_dir", format!("{what} in the data directory {} failed", dir.display())).caused_by(e);
+    let failed = |what: &str, e: &std::io::Error| {
+        Error::unavailable("data_dir", format!("{what} in the data directory {} failed", dir.display())).caused_by(e)
+    };
     std::fs::create_dir_all(dir).map_err(|e| failed("creating files", &e))?;
-    let lock = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(|e| failed("opening the lock", &e))?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))
+        .map_err(|e| failed("opening the lock", &e))?;
     match lock.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(Error::conflict("data_dir_in_use", format!("another holdfast uses the data directory {}; stop it, or set --data-dir", dir.display()))),
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::conflict(
+                "data_dir_in_use",
+                format!("another holdfast uses the data directory {}; stop it, or set --data-dir", dir.display()),
+            ));
+        }
         Err(TryLockError::Error(e)) => return Err(failed("locking", &e)),
     }
     let path = dir.join("instance");

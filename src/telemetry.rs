@@ -16,8 +16,14 @@ pub enum LogFormat {
 
 /// Starts logging to standard error; `filter` as in `RUST_LOG` (e.g. `info`, `holdfast=debug`).
 pub fn start_logging(format: LogFormat, filter: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| Error::invalid("log_filter", format!("'{filter}' is not a log filter; try 'info'")).caused_by(&e))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE).with_target(false);
+    let filter = EnvFilter::try_new(filter).map_err(|e| {
+        Error::invalid("log_filter", format!("'{filter}' is not a log filter; try 'info'")).caused_by(&e)
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_span_events(FmtSpan::NONE)
+        .with_target(false);
     let started = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

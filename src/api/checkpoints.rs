@@ -24,7 +24,11 @@ use crate::metadata::SnapshotKind;
         (status = 409, description = "The job does not run", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn trigger_checkpoint(State(state): State<ApiState>, Path(job): Path<String>, Query(wait): Query<WaitQuery>) -> Result<Response, Problem> {
+pub async fn trigger_checkpoint(
+    State(state): State<ApiState>,
+    Path(job): Path<String>,
+    Query(wait): Query<WaitQuery>,
+) -> Result<Response, Problem> {
     let wait = wait.duration()?;
     let job = state.service.job(&job).await?;
     let checkpoint = state.service.trigger_checkpoint(&job).await?;
@@ -39,7 +43,11 @@ pub async fn trigger_checkpoint(State(state): State<ApiState>, Path(job): Path<S
     params(("job" = String, Path, description = "The job's id or name"), SnapshotsQuery),
     responses((status = 200, body = SnapshotPage), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
 )]
-pub async fn list_checkpoints(State(state): State<ApiState>, Path(job): Path<String>, Query(query): Query<SnapshotsQuery>) -> Result<Json<SnapshotPage>, Problem> {
+pub async fn list_checkpoints(
+    State(state): State<ApiState>,
+    Path(job): Path<String>,
+    Query(query): Query<SnapshotsQuery>,
+) -> Result<Json<SnapshotPage>, Problem> {
     page_of(&state, &job, SnapshotKind::Checkpoint, &query).await
 }
 
@@ -51,7 +59,10 @@ pub async fn list_checkpoints(State(state): State<ApiState>, Path(job): Path<Str
     params(("job" = String, Path, description = "The job's id or name"), ("number" = u64, Path, description = "The checkpoint's number in the job")),
     responses((status = 200, body = SnapshotView), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
 )]
-pub async fn get_checkpoint(State(state): State<ApiState>, Path((job, number)): Path<(String, u64)>) -> Result<Json<SnapshotView>, Problem> {
+pub async fn get_checkpoint(
+    State(state): State<ApiState>,
+    Path((job, number)): Path<(String, u64)>,
+) -> Result<Json<SnapshotView>, Problem> {
     let job = state.service.job(&job).await?;
     Ok(Json((&state.service.checkpoint(job.id, number).await?).into()))
 }

@@ -106,7 +106,9 @@ pub fn router(service: JobService, stopping: CancellationToken) -> Router {
     let (routes, description) = api_routes().split_for_parts();
     let time_limit = Duration::from_millis(settings.request_timeout_ms);
     let limits = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(|_| async { Problem::from(Error::unavailable("overloaded", "too many requests at once; try again in a second")) }))
+        .layer(HandleErrorLayer::new(|_| async {
+            Problem::from(Error::unavailable("overloaded", "too many requests at once; try again in a second"))
+        }))
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(settings.max_concurrent_requests));
     routes
@@ -114,8 +116,13 @@ pub fn router(service: JobService, stopping: CancellationToken) -> Router {
         .layer(from_fn(move |request, next| limit_time(request, next, time_limit)))
         .layer(limits)
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", description))
-        .fallback(|| async { Problem::from(Error::not_found("no_such_route", "there is no such path; see /docs for those that exist")) })
-        .method_not_allowed_fallback(|| async { Problem::from(Error::invalid("method_not_allowed", "this path does not take this method; see /docs")).with_status(StatusCode::METHOD_NOT_ALLOWED) })
+        .fallback(|| async {
+            Problem::from(Error::not_found("no_such_route", "there is no such path; see /docs for those that exist"))
+        })
+        .method_not_allowed_fallback(|| async {
+            Problem::from(Error::invalid("method_not_allowed", "this path does not take this method; see /docs"))
+                .with_status(StatusCode::METHOD_NOT_ALLOWED)
+        })
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             use axum::response::IntoResponse;
@@ -133,7 +140,12 @@ async fn limit_time(request: Request, next: Next, limit: Duration) -> Response {
     let wait = request.uri().query().and_then(wait::from_query).unwrap_or_default();
     match tokio::time::timeout(limit + wait, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::from(Error::new(ErrorKind::Unavailable, "request_timeout", format!("the request took longer than {} ms", limit.as_millis()))).into_response(),
+        Err(_) => Problem::from(Error::new(
+            ErrorKind::Unavailable,
+            "request_timeout",
+            format!("the request took longer than {} ms", limit.as_millis()),
+        ))
+        .into_response(),
     }
 }
 
@@ -142,6 +154,9 @@ mod tests {
     #[test]
     fn the_committed_openapi_file_is_what_the_code_says() {
         let committed = include_str!("../../openapi/openapi.json");
-        assert!(committed == super::openapi_json(), "openapi/openapi.json is out of date: run 'make openapi' (holdfast openapi > openapi/openapi.json)");
+        assert!(
+            committed == super::openapi_json(),
+            "openapi/openapi.json is out of date: run 'make openapi' (holdfast openapi > openapi/openapi.json)"
+        );
     }
 }

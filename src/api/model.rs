@@ -6,7 +6,10 @@ use utoipa::ToSchema;
 
 use crate::error::Place;
 use crate::job::Warning;
-use crate::metadata::{CheckpointMode, CheckpointSettings, DesiredStatus, Job, JobException, JobStatus, OnCancel, RestartStrategy, Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger};
+use crate::metadata::{
+    CheckpointMode, CheckpointSettings, DesiredStatus, Job, JobException, JobStatus, OnCancel, RestartStrategy,
+    Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger,
+};
 
 /// A job.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, ToSchema)]
@@ -57,7 +60,14 @@ pub struct CheckpointingView {
 
 impl From<&CheckpointSettings> for CheckpointingView {
     fn from(c: &CheckpointSettings) -> Self {
-        CheckpointingView { interval_ms: c.interval_ms, min_pause_ms: c.min_pause_ms, timeout_ms: c.timeout_ms, retained: c.retained, on_cancel: c.on_cancel, mode: c.mode }
+        CheckpointingView {
+            interval_ms: c.interval_ms,
+            min_pause_ms: c.min_pause_ms,
+            timeout_ms: c.timeout_ms,
+            retained: c.retained,
+            on_cancel: c.on_cancel,
+            mode: c.mode,
+        }
     }
 }
 

@@ -20,7 +20,9 @@ pub fn encode<T: Serialize>(position: &T) -> String {
 /// The position of a token; errors have code `invalid_page_token`.
 pub fn decode<T: DeserializeOwned>(token: &str) -> Result<T> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-    bytes.and_then(|b| serde_json::from_slice(&b).ok()).ok_or_else(|| Error::invalid("invalid_page_token", "the page token is not one that this service gave; start again without it"))
+    bytes.and_then(|b| serde_json::from_slice(&b).ok()).ok_or_else(|| {
+        Error::invalid("invalid_page_token", "the page token is not one that this service gave; start again without it")
+    })
 }
 
 /// The requested page size, checked.

@@ -84,9 +84,21 @@ impl Problem {
         let e = &self.error;
         let detail = e.message.clone();
         let place = e.place.as_ref().map(|place| match place {
-            Place::Sql { line, column } => ProblemPlace { detail: detail.clone(), line: Some(*line), column: Some(*column), ..ProblemPlace::default() },
-            Place::Pointer { pointer } => ProblemPlace { detail: detail.clone(), pointer: Some(pointer.clone()), ..ProblemPlace::default() },
-            Place::Input { file, line } => ProblemPlace { detail: detail.clone(), file: Some(file.clone()), line: Some(*line), ..ProblemPlace::default() },
+            Place::Sql { line, column } => ProblemPlace {
+                detail: detail.clone(),
+                line: Some(*line),
+                column: Some(*column),
+                ..ProblemPlace::default()
+            },
+            Place::Pointer { pointer } => {
+                ProblemPlace { detail: detail.clone(), pointer: Some(pointer.clone()), ..ProblemPlace::default() }
+            }
+            Place::Input { file, line } => ProblemPlace {
+                detail: detail.clone(),
+                file: Some(file.clone()),
+                line: Some(*line),
+                ..ProblemPlace::default()
+            },
         });
         let title = match e.kind {
             ErrorKind::Invalid => "The request is not valid",
@@ -145,11 +157,14 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalB
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|e| Problem::from(Error::invalid("invalid_body", e.body_text())).with_status(e.status()))?;
+        let bytes = axum::body::Bytes::from_request(request, state)
+            .await
+            .map_err(|e| Problem::from(Error::invalid("invalid_body", e.body_text())).with_status(e.status()))?;
         if bytes.is_empty() {
             return Ok(OptionalBody(T::default()));
         }
-        let value = serde_json::from_slice(&bytes).map_err(|e| Problem::from(Error::invalid("invalid_body", format!("the body is not JSON: {e}"))))?;
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|e| Problem::from(Error::invalid("invalid_body", format!("the body is not JSON: {e}"))))?;
         from_value(value).map(OptionalBody)
     }
 }
@@ -157,7 +172,11 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalB
 fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
     serde_path_to_error::deserialize(value).map_err(|e| {
         let path = e.path().to_string();
-        let pointer: String = path.split('.').filter(|p| *p != "." && !p.is_empty()).map(|p| format!("/{}", p.replace('[', "/").replace(']', ""))).collect();
+        let pointer: String = path
+            .split('.')
+            .filter(|p| *p != "." && !p.is_empty())
+            .map(|p| format!("/{}", p.replace('[', "/").replace(']', "")))
+            .collect();
         Problem::from(Error::invalid("invalid_body", e.inner().to_string()).at_pointer(pointer))
     })
 }
@@ -166,7 +185,11 @@ fn refused(rejection: &JsonRejection) -> Problem {
     let status = rejection.status();
     let error = Error::invalid("invalid_body", rejection.body_text());
     let problem = Problem::from(error);
-    if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::UNSUPPORTED_MEDIA_TYPE { problem.with_status(status) } else { problem }
+    if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        problem.with_status(status)
+    } else {
+        problem
+    }
 }
 
 #[cfg(test)]
@@ -175,7 +198,8 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_status() {
-        let check = |kind, status: u16| assert_eq!(Problem::from(Error::new(kind, "c", "m")).body().status, status, "{kind:?}");
+        let check =
+            |kind, status: u16| assert_eq!(Problem::from(Error::new(kind, "c", "m")).body().status, status, "{kind:?}");
         check(ErrorKind::Invalid, 400);
         check(ErrorKind::NotFound, 404);
         check(ErrorKind::Conflict, 409);

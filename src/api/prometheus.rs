@@ -30,11 +30,21 @@ const FIGURES: &[Figure] = &[
     ("holdfast_task_records_in_total", "Records read by a subtask.", true, |m| count(m.records_in.load(Relaxed))),
     ("holdfast_task_records_out_total", "Records sent by a subtask.", true, |m| count(m.records_out.load(Relaxed))),
     ("holdfast_task_bytes_in_total", "Bytes read by a source subtask.", true, |m| count(m.bytes_in.load(Relaxed))),
-    ("holdfast_task_late_records_dropped_total", "Records that came after their windows had fired.", true, |m| count(m.late_records_dropped.load(Relaxed))),
-    ("holdfast_task_records_skipped_total", "Undecodable records skipped on request.", true, |m| count(m.skipped_records.load(Relaxed))),
-    ("holdfast_task_back_pressured_ms_total", "Time spent waiting for a full output channel.", true, |m| count(m.back_pressured_us.load(Relaxed) / 1000)),
-    ("holdfast_task_watermark_ms", "Event time reached.", false, |m| Some(m.current_watermark.load(Relaxed)).filter(|w| *w != i64::MIN && *w != i64::MAX)),
-    ("holdfast_task_state_memory_bytes", "Keyed state held in memory.", false, |m| count(m.state_memory_bytes.load(Relaxed))),
+    ("holdfast_task_late_records_dropped_total", "Records that came after their windows had fired.", true, |m| {
+        count(m.late_records_dropped.load(Relaxed))
+    }),
+    ("holdfast_task_records_skipped_total", "Undecodable records skipped on request.", true, |m| {
+        count(m.skipped_records.load(Relaxed))
+    }),
+    ("holdfast_task_back_pressured_ms_total", "Time spent waiting for a full output channel.", true, |m| {
+        count(m.back_pressured_us.load(Relaxed) / 1000)
+    }),
+    ("holdfast_task_watermark_ms", "Event time reached.", false, |m| {
+        Some(m.current_watermark.load(Relaxed)).filter(|w| *w != i64::MIN && *w != i64::MAX)
+    }),
+    ("holdfast_task_state_memory_bytes", "Keyed state held in memory.", false, |m| {
+        count(m.state_memory_bytes.load(Relaxed))
+    }),
 ];
 
 /// Shows figures for Prometheus.
@@ -54,12 +64,21 @@ pub async fn get_metrics(State(state): State<ApiState>) -> Result<Response, Prob
         line(&mut text, format_args!("holdfast_job_restarts_total{{{}}} {}", labels(job), job.restarts));
     }
     checkpoints(&mut text, &state, &jobs).await?;
-    let tasks: Vec<_> = jobs.iter().flat_map(|job| state.service.metrics(job.id).into_iter().map(move |m| (job, m))).collect();
+    let tasks: Vec<_> =
+        jobs.iter().flat_map(|job| state.service.metrics(job.id).into_iter().map(move |m| (job, m))).collect();
     for (name, help, is_counter, read) in FIGURES {
         head(&mut text, name, help, *is_counter);
         for (job, task) in &tasks {
             if let Some(value) = read(task) {
-                line(&mut text, format_args!("{name}{{{},vertex=\"{}\",subtask=\"{}\"}} {value}", labels(job), task.task.vertex, task.task.subtask));
+                line(
+                    &mut text,
+                    format_args!(
+                        "{name}{{{},vertex=\"{}\",subtask=\"{}\"}} {value}",
+                        labels(job),
+                        task.task.vertex,
+                        task.task.subtask
+                    ),
+                );
             }
         }
     }
@@ -74,9 +93,15 @@ async fn checkpoints(text: &mut String, state: &ApiState, jobs: &[Job]) -> Resul
     }
     let now = now_ms();
     let figures: [(&str, &str, fn(&crate::metadata::Snapshot, i64) -> i64); 3] = [
-        ("holdfast_checkpoint_age_ms", "Time since the newest completed checkpoint began.", |s, now| now - s.started_ms),
-        ("holdfast_checkpoint_duration_ms", "Duration of the newest completed checkpoint.", |s, _| s.ended_ms.unwrap_or(s.started_ms) - s.started_ms),
-        ("holdfast_checkpoint_state_bytes", "State that the newest completed checkpoint references.", |s, _| i64::try_from(s.state_bytes).unwrap_or(i64::MAX)),
+        ("holdfast_checkpoint_age_ms", "Time since the newest completed checkpoint began.", |s, now| {
+            now - s.started_ms
+        }),
+        ("holdfast_checkpoint_duration_ms", "Duration of the newest completed checkpoint.", |s, _| {
+            s.ended_ms.unwrap_or(s.started_ms) - s.started_ms
+        }),
+        ("holdfast_checkpoint_state_bytes", "State that the newest completed checkpoint references.", |s, _| {
+            i64::try_from(s.state_bytes).unwrap_or(i64::MAX)
+        }),
     ];
     for (name, help, read) in figures {
         head(text, name, help, false);

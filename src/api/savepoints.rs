@@ -28,7 +28,12 @@ pub struct SnapshotsQuery {
 }
 
 /// A page of a job's snapshots of one kind.
-pub async fn page_of(state: &ApiState, job: &str, kind: SnapshotKind, query: &SnapshotsQuery) -> Result<Json<SnapshotPage>, Problem> {
+pub async fn page_of(
+    state: &ApiState,
+    job: &str,
+    kind: SnapshotKind,
+    query: &SnapshotsQuery,
+) -> Result<Json<SnapshotPage>, Problem> {
     let limit = page::limit(query.limit)?;
     let before: Option<u64> = query.page_token.as_deref().map(page::decode).transpose()?;
     let job = state.service.job(job).await?;
@@ -38,12 +43,21 @@ pub async fn page_of(state: &ApiState, job: &str, kind: SnapshotKind, query: &Sn
 }
 
 /// The answer to a request that started a snapshot: 202 with the resource, or, after the wait, the finished one.
-pub async fn respond(state: &ApiState, snapshot: Snapshot, collection: &str, wait: Option<Duration>) -> Result<Response, Problem> {
+pub async fn respond(
+    state: &ApiState,
+    snapshot: Snapshot,
+    collection: &str,
+    wait: Option<Duration>,
+) -> Result<Response, Problem> {
     let snapshot = match wait {
         Some(time) => state.service.wait_for_snapshot(snapshot.id, time).await?,
         None => snapshot,
     };
-    let name = if snapshot.kind == SnapshotKind::Savepoint { snapshot.id.to_string() } else { snapshot.checkpoint_id.to_string() };
+    let name = if snapshot.kind == SnapshotKind::Savepoint {
+        snapshot.id.to_string()
+    } else {
+        snapshot.checkpoint_id.to_string()
+    };
     let location = format!("/api/v1/jobs/{}/{collection}/{name}", snapshot.job_id);
     let status = if snapshot.status == SnapshotStatus::InProgress { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, [(LOCATION, location)], Json(SnapshotView::from(&snapshot))).into_response())
@@ -63,7 +77,12 @@ pub async fn respond(state: &ApiState, snapshot: Snapshot, collection: &str, wai
         (status = 409, description = "The job does not run", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn create_savepoint(State(state): State<ApiState>, Path(job): Path<String>, Query(wait): Query<WaitQuery>, OptionalBody(request): OptionalBody<SavepointRequest>) -> Result<Response, Problem> {
+pub async fn create_savepoint(
+    State(state): State<ApiState>,
+    Path(job): Path<String>,
+    Query(wait): Query<WaitQuery>,
+    OptionalBody(request): OptionalBody<SavepointRequest>,
+) -> Result<Response, Problem> {
     let wait = wait.duration()?;
     let job = state.service.job(&job).await?;
     let savepoint = state.service.create_savepoint(&job, &request).await?;
@@ -78,7 +97,11 @@ pub async fn create_savepoint(State(state): State<ApiState>, Path(job): Path<Str
     params(("job" = String, Path, description = "The job's id or name"), SnapshotsQuery),
     responses((status = 200, body = SnapshotPage), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
 )]
-pub async fn list_savepoints(State(state): State<ApiState>, Path(job): Path<String>, Query(query): Query<SnapshotsQuery>) -> Result<Json<SnapshotPage>, Problem> {
+pub async fn list_savepoints(
+    State(state): State<ApiState>,
+    Path(job): Path<String>,
+    Query(query): Query<SnapshotsQuery>,
+) -> Result<Json<SnapshotPage>, Problem> {
     page_of(&state, &job, SnapshotKind::Savepoint, &query).await
 }
 
@@ -90,7 +113,10 @@ pub async fn list_savepoints(State(state): State<ApiState>, Path(job): Path<Stri
     params(("job" = String, Path, description = "The job's id or name"), ("savepoint" = String, Path, description = "The savepoint's id")),
     responses((status = 200, body = SnapshotView), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
 )]
-pub async fn get_savepoint(State(state): State<ApiState>, Path((job, savepoint)): Path<(String, String)>) -> Result<Json<SnapshotView>, Problem> {
+pub async fn get_savepoint(
+    State(state): State<ApiState>,
+    Path((job, savepoint)): Path<(String, String)>,
+) -> Result<Json<SnapshotView>, Problem> {
     let job = state.service.job(&job).await?;
     Ok(Json((&state.service.savepoint(job.id, &savepoint).await?).into()))
 }
@@ -107,7 +133,10 @@ pub async fn get_savepoint(State(state): State<ApiState>, Path((job, savepoint))
         (status = 409, description = "It is in progress", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn delete_savepoint(State(state): State<ApiState>, Path((job, savepoint)): Path<(String, String)>) -> Result<StatusCode, Problem> {
+pub async fn delete_savepoint(
+    State(state): State<ApiState>,
+    Path((job, savepoint)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
     let job = state.service.job(&job).await?;
     let savepoint = state.service.savepoint(job.id, &savepoint).await?;
     state.service.delete_savepoint(&savepoint).await?;

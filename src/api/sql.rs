@@ -72,7 +72,11 @@ pub struct QueryRequest {
 )]
 pub async fn check_sql(Body(request): Body<CheckRequest>) -> Result<Json<CheckView>, Problem> {
     let report = blocking(move || sql::check(&request.sql)).await?;
-    let statements = report.statements.iter().map(|s| StatementView { line: s.line, column: s.column, kind: s.kind.clone() }).collect();
+    let statements = report
+        .statements
+        .iter()
+        .map(|s| StatementView { line: s.line, column: s.column, kind: s.kind.clone() })
+        .collect();
     Ok(Json(CheckView { statements, plan: report.plan, warnings: report.warnings }))
 }
 
@@ -92,7 +96,10 @@ pub async fn check_sql(Body(request): Body<CheckRequest>) -> Result<Json<CheckVi
 pub async fn query_sql(State(state): State<ApiState>, Body(request): Body<QueryRequest>) -> Result<Response, Problem> {
     let query = query::start(state.service.context(), &request.sql, request.parallelism, request.timeout_ms).await?;
     let head = line(&json!({ "columns": columns(&query.schema) }));
-    let lines = futures::StreamExt::chain(futures::stream::iter([Ok::<_, std::convert::Infallible>(head)]), stream(query, request.limit.unwrap_or(u64::MAX)));
+    let lines = futures::StreamExt::chain(
+        futures::stream::iter([Ok::<_, std::convert::Infallible>(head)]),
+        stream(query, request.limit.unwrap_or(u64::MAX)),
+    );
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], HttpBody::from_stream(lines)).into_response())
 }
 
@@ -134,7 +141,8 @@ fn stream(query: Query, limit: u64) -> impl Stream<Item = std::result::Result<By
 fn changes(batch: &RecordBatch, schema: &Schema) -> Result<Bytes> {
     let mut bytes = Vec::with_capacity(batch.num_rows() * 64);
     for row in encode_rows(batch, schema)? {
-        serde_json::to_writer(&mut bytes, &json!({ "op": "+I", "row": row })).map_err(|e| Error::internal("encoding a row failed").caused_by(&e))?;
+        serde_json::to_writer(&mut bytes, &json!({ "op": "+I", "row": row }))
+            .map_err(|e| Error::internal("encoding a row failed").caused_by(&e))?;
         bytes.push(b'\n');
     }
     Ok(bytes.into())

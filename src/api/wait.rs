@@ -23,7 +23,9 @@ impl WaitQuery {
 }
 
 fn parse(text: &str) -> Result<Duration> {
-    let ms = crate::sql::duration::parse_ms(text).map_err(|_| Error::invalid("invalid_wait", format!("wait '{text}' is not a duration; write for example 30s")))?;
+    let ms = crate::sql::duration::parse_ms(text).map_err(|_| {
+        Error::invalid("invalid_wait", format!("wait '{text}' is not a duration; write for example 30s"))
+    })?;
     Ok(Duration::from_millis(ms).min(MAX_WAIT))
 }
 

@@ -105,8 +105,10 @@ impl Manifest {
 
     /// Checks and reads stored bytes; `name` is for the error.
     pub fn decode(bytes: &[u8], name: &str) -> Result<Manifest> {
-        let corrupt = |what: &str| Error::corrupt("manifest_corrupt", format!("{name} is not a readable manifest: {what}"));
-        let newline = memchr::memchr(b'\n', &bytes[..bytes.len().min(MAX_HEADER_BYTES)]).ok_or_else(|| corrupt("it has no header line"))?;
+        let corrupt =
+            |what: &str| Error::corrupt("manifest_corrupt", format!("{name} is not a readable manifest: {what}"));
+        let newline = memchr::memchr(b'\n', &bytes[..bytes.len().min(MAX_HEADER_BYTES)])
+            .ok_or_else(|| corrupt("it has no header line"))?;
         let header = std::str::from_utf8(&bytes[..newline]).map_err(|_| corrupt("its header is not text"))?;
         let body = &bytes[newline + 1..];
         let mut parts = header.split(' ');
@@ -157,9 +159,13 @@ mod tests {
         let file = |name: &str, content| StateFile { name: name.into(), bytes: 3, sha256: sha256_hex(b"abc"), content };
         let keyed = KeyedState {
             key_groups: 0..128,
-            files: vec![file("CURRENT", FileContent::Inline("YWJj".into())), file("000008.sst", FileContent::Object("jobs/x/shared/1".into()))],
+            files: vec![
+                file("CURRENT", FileContent::Inline("YWJj".into())),
+                file("000008.sst", FileContent::Object("jobs/x/shared/1".into())),
+            ],
         };
-        let subtask = SubtaskState { subtask: 0, operator_state: Some(serde_json::json!({"v": 1})), keyed: Some(keyed) };
+        let subtask =
+            SubtaskState { subtask: 0, operator_state: Some(serde_json::json!({"v": 1})), keyed: Some(keyed) };
         Manifest {
             snapshot_id: SnapshotId::from_text("s"),
             job_id,
@@ -173,7 +179,11 @@ mod tests {
             sql: "INSERT INTO a SELECT * FROM b".into(),
             plan,
             settings,
-            operators: vec![OperatorState { id: OperatorId::from_text("o"), name: "agg".into(), subtasks: vec![subtask] }],
+            operators: vec![OperatorState {
+                id: OperatorId::from_text("o"),
+                name: "agg".into(),
+                subtasks: vec![subtask],
+            }],
         }
     }
 

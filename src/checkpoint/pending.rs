@@ -81,7 +81,12 @@ impl<T: std::hash::Hash + Eq> Pending<T> {
 
 /// When the next periodic checkpoint is due, ms: an interval after the last trigger, and at least the minimum pause
 /// after the last end. `None` = never (switched off).
-pub fn next_trigger_ms(interval_ms: u64, min_pause_ms: u64, last_trigger_ms: i64, last_end_ms: Option<i64>) -> Option<i64> {
+pub fn next_trigger_ms(
+    interval_ms: u64,
+    min_pause_ms: u64,
+    last_trigger_ms: i64,
+    last_end_ms: Option<i64>,
+) -> Option<i64> {
     let plus = |t: i64, d: u64| t.saturating_add(i64::try_from(d).unwrap_or(i64::MAX));
     let due = plus(last_trigger_ms, interval_ms);
     (interval_ms > 0).then(|| last_end_ms.map_or(due, |end| due.max(plus(end, min_pause_ms))))

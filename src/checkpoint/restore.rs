@@ -30,12 +30,27 @@ pub async fn load(own: &Store, uri: &str) -> Result<(Store, Manifest)> {
         }
     }
     let folder = uri.trim_end_matches(MANIFEST_NAME).trim_end_matches('/');
-    let near = Store::open_existing(folder)?;
+    let near = open_existing(folder).await?;
     let manifest = Manifest::decode(&near.get(MANIFEST_NAME).await?, &uri)?;
     let root = uri.strip_suffix(manifest.key.as_str()).ok_or_else(|| {
-        Error::corrupt("snapshot_moved", format!("{uri} was written as '{}'; copy a snapshot with its folders, or restore it from where it was", manifest.key))
+        Error::corrupt(
+            "snapshot_moved",
+            format!(
+                "{uri} was written as '{}'; copy a snapshot with its folders, or restore it from where it was",
+                manifest.key
+            ),
+        )
     })?;
-    Ok((Store::open_existing(root.trim_end_matches('/'))?, manifest))
+    Ok((open_existing(root.trim_end_matches('/')).await?, manifest))
+}
+
+/// Opens a store that must be there already: a wrong `file://` URI must not create folders.
+pub async fn open_existing(uri: &str) -> Result<Store> {
+    let path = uri.strip_prefix("file://").unwrap_or(uri);
+    if path.starts_with('/') && !tokio::fs::try_exists(path).await.unwrap_or(false) {
+        return Err(Error::not_found("snapshot_not_found", format!("there is nothing at {uri}")));
+    }
+    Store::open(uri).await
 }
 
 /// One operator's restore: all old operator states, and per new subtask the old images that hold its key groups.
@@ -51,14 +66,24 @@ pub type RestorePlan = HashMap<OperatorId, OperatorPlan>;
 
 /// Decides what goes where. `parallelism_of` gives the new number of subtasks of an operator. State that no operator of
 /// `graph` claims is an error with code `state_not_restored`, unless `allow_non_restored`.
-pub fn plan(manifest: &Manifest, graph: &JobGraph, parallelism_of: impl Fn(OperatorId) -> usize, max_parallelism: u32, allow_non_restored: bool) -> Result<RestorePlan> {
+pub fn plan(
+    manifest: &Manifest,
+    graph: &JobGraph,
+    parallelism_of: impl Fn(OperatorId) -> usize,
+    max_parallelism: u32,
+    allow_non_restored: bool,
+) -> Result<RestorePlan> {
     if manifest.settings.max_parallelism != max_parallelism {
         return Err(Error::invalid(
             "max_parallelism_changed",
-            format!("the snapshot has {} key groups and the job {max_parallelism}; set max_parallelism to {}", manifest.settings.max_parallelism, manifest.settings.max_parallelism),
+            format!(
+                "the snapshot has {} key groups and the job {max_parallelism}; set max_parallelism to {}",
+                manifest.settings.max_parallelism, manifest.settings.max_parallelism
+            ),
         ));
     }
-    let known: std::collections::HashSet<OperatorId> = graph.vertices.iter().flat_map(|v| &v.operators).map(|o| o.id).collect();
+    let known: std::collections::HashSet<OperatorId> =
+        graph.vertices.iter().flat_map(|v| &v.operators).map(|o| o.id).collect();
     let mut plan = RestorePlan::new();
     for operator in &manifest.operators {
         let has_state = operator.subtasks.iter().any(|s| s.keyed.is_some() || s.operator_state.is_some());
@@ -66,18 +91,28 @@ pub fn plan(manifest: &Manifest, graph: &JobGraph, parallelism_of: impl Fn(Opera
             if has_state && !allow_non_restored {
                 return Err(Error::conflict(
                     "state_not_restored",
-                    format!("the snapshot has state of operator {} ({}), which the job does not have; set allow_non_restored_state to drop it", operator.name, operator.id),
+                    format!(
+                        "the snapshot has state of operator {} ({}), which the job does not have; set allow_non_restored_state to drop it",
+                        operator.name, operator.id
+                    ),
                 ));
             }
             continue;
         }
         let parallelism = parallelism_of(operator.id);
         let subtasks = u32::try_from(parallelism).map_err(|_| Error::internal("parallelism is too large"))?;
-        let mut entry = OperatorPlan { operator_state: operator.subtasks.iter().filter_map(|s| s.operator_state.clone()).collect(), keyed: vec![Vec::new(); parallelism] };
+        let mut entry = OperatorPlan {
+            operator_state: operator.subtasks.iter().filter_map(|s| s.operator_state.clone()).collect(),
+            keyed: vec![Vec::new(); parallelism],
+        };
         for (new, images) in entry.keyed.iter_mut().enumerate() {
             let range = key_group::range_of(new, subtasks, max_parallelism);
             let overlapping = operator.subtasks.iter().filter_map(|s| s.keyed.as_ref().map(|k| (s.subtask, k)));
-            images.extend(overlapping.filter(|(_, k)| k.key_groups.start < range.end && range.start < k.key_groups.end).map(|(s, k)| (s, k.clone())));
+            images.extend(
+                overlapping
+                    .filter(|(_, k)| k.key_groups.start < range.end && range.start < k.key_groups.end)
+                    .map(|(s, k)| (s, k.clone())),
+            );
         }
         plan.insert(operator.id, entry);
     }
@@ -97,7 +132,13 @@ pub struct LocalOperator {
 /// Downloads what `plan` needs into `dir`, verifying length and checksum of every file. `share` says whether the
 /// snapshot's objects may be referenced by the job's next checkpoints (its own checkpoint) or not (a savepoint, another
 /// job's).
-pub async fn download(plan: RestorePlan, store: &Store, dir: &Path, threads: usize, share: bool) -> Result<HashMap<OperatorId, LocalOperator>> {
+pub async fn download(
+    plan: RestorePlan,
+    store: &Store,
+    dir: &Path,
+    threads: usize,
+    share: bool,
+) -> Result<HashMap<OperatorId, LocalOperator>> {
     let mut local = HashMap::new();
     for (id, operator) in plan {
         let mut users: BTreeMap<usize, usize> = BTreeMap::new();
@@ -112,7 +153,11 @@ pub async fn download(plan: RestorePlan, store: &Store, dir: &Path, threads: usi
                 restored.push(RestoredState { dir: folder, key_groups: image.key_groups.clone() });
             }
             let in_place = share && images.len() == 1 && users.get(&images[0].0) == Some(&1);
-            known.push(if in_place { shareable(&images[0].1).map(|f| (f.name.clone(), f.clone())).collect() } else { KnownFiles::new() });
+            known.push(if in_place {
+                shareable(&images[0].1).map(|f| (f.name.clone(), f.clone())).collect()
+            } else {
+                KnownFiles::new()
+            });
             keyed.push(restored);
         }
         local.insert(id, LocalOperator { operator_state: operator.operator_state, keyed, known });
@@ -122,11 +167,9 @@ pub async fn download(plan: RestorePlan, store: &Store, dir: &Path, threads: usi
 
 async fn download_image(image: &KeyedState, store: &Store, folder: &Path, threads: usize) -> Result<()> {
     tokio::fs::create_dir_all(folder).await.map_err(|e| disk(folder, &e))?;
-    futures::stream::iter(image.files.iter())
-        .map(|file| download_file(file, store, folder.join(&file.name)))
-        .buffer_unordered(threads.max(1))
-        .try_collect::<Vec<()>>()
-        .await?;
+    let downloads: Vec<_> =
+        image.files.iter().map(|file| download_file(file, store, folder.join(&file.name))).collect();
+    futures::stream::iter(downloads).buffer_unordered(threads.max(1)).try_collect::<Vec<()>>().await?;
     Ok(())
 }
 
@@ -136,7 +179,10 @@ async fn download_file(file: &StateFile, store: &Store, path: PathBuf) -> Result
         FileContent::Inline(text) => {
             let bytes = STANDARD.decode(text).unwrap_or_default();
             if bytes.len() as u64 != file.bytes || sha256_hex(&bytes) != file.sha256 {
-                return Err(Error::corrupt("snapshot_corrupt", format!("file {} inside the manifest is not what was written", file.name)));
+                return Err(Error::corrupt(
+                    "snapshot_corrupt",
+                    format!("file {} inside the manifest is not what was written", file.name),
+                ));
             }
             tokio::fs::write(&path, bytes).await.map_err(|e| disk(&path, &e))
         }
@@ -144,5 +190,6 @@ async fn download_file(file: &StateFile, store: &Store, path: PathBuf) -> Result
 }
 
 fn disk(path: &Path, error: &std::io::Error) -> Error {
-    Error::unavailable("work_dir_write", format!("writing {} in the working directory failed", path.display())).caused_by(error)
+    Error::unavailable("work_dir_write", format!("writing {} in the working directory failed", path.display()))
+        .caused_by(error)
 }

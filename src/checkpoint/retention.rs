@@ -92,13 +92,18 @@ impl Retention {
     /// deletes every object under the job's prefix that no completed checkpoint references. Leaves all objects alone if
     /// a kept manifest cannot be read.
     pub async fn sweep(&mut self, attempt: u64, now_ms: i64) -> Result<usize> {
-        let failed = self.metadata.fail_in_progress(self.job, attempt, "the service ended before the checkpoint completed", now_ms).await?;
+        let failed = self
+            .metadata
+            .fail_in_progress(self.job, attempt, "the service ended before the checkpoint completed", now_ms)
+            .await?;
         let mut doomed = Vec::new();
         for snapshot in failed.iter().filter(|s| s.kind == SnapshotKind::Savepoint) {
             doomed.extend(self.store.list(&savepoint_prefix(snapshot.id)).await?.into_iter().map(|o| o.key));
         }
-        let deleting = self.metadata.deleting(self.job).await?;
-        let (savepoints, checkpoints): (Vec<_>, Vec<_>) = deleting.into_iter().partition(|s| s.kind == SnapshotKind::Savepoint);
+        let deleting: Vec<Snapshot> =
+            self.metadata.deleting().await?.into_iter().filter(|s| s.job_id == self.job).collect();
+        let (savepoints, checkpoints): (Vec<_>, Vec<_>) =
+            deleting.into_iter().partition(|s| s.kind == SnapshotKind::Savepoint);
         for savepoint in &savepoints {
             delete_savepoint(&self.metadata, &self.store, savepoint).await?;
         }
@@ -118,7 +123,8 @@ impl Retention {
     pub async fn delete_all(&mut self) -> Result<()> {
         let ids: Vec<SnapshotId> = self.kept().await?.iter().map(|s| s.id).collect();
         self.metadata.mark_deleting(&ids).await?;
-        let keys: Vec<String> = self.store.list(&format!("{}/", job_prefix(self.job))).await?.into_iter().map(|o| o.key).collect();
+        let keys: Vec<String> =
+            self.store.list(&format!("{}/", job_prefix(self.job))).await?.into_iter().map(|o| o.key).collect();
         self.store.delete(&keys).await?;
         self.metadata.delete_snapshot_rows(&ids).await?;
         self.keys.clear();
@@ -134,7 +140,7 @@ pub async fn delete_savepoint(metadata: &Metadata, own: &Store, savepoint: &Snap
         Some(_) => own.clone(),
         None => {
             let root = savepoint.location.split(&prefix).next().unwrap_or_default();
-            Store::open_existing(root.trim_end_matches('/'))?
+            super::restore::open_existing(root.trim_end_matches('/')).await?
         }
     };
     let keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();

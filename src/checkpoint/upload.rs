@@ -45,31 +45,44 @@ pub async fn upload(snapshot: StateSnapshot, destination: &Destination, known: A
 }
 
 async fn upload_files(snapshot: &StateSnapshot, destination: &Destination, known: &KnownFiles) -> Result<Uploaded> {
-    let stored: Vec<(StateFile, u64)> = futures::stream::iter(snapshot.files.iter().cloned())
+    let uploads: Vec<_> = snapshot
+        .files
+        .iter()
+        .cloned()
         .map(|(name, bytes)| upload_file(&snapshot.dir, name, bytes, destination, known))
-        .buffered(destination.threads.max(1))
-        .try_collect()
-        .await?;
+        .collect();
+    let stored: Vec<(StateFile, u64)> =
+        futures::stream::iter(uploads).buffered(destination.threads.max(1)).try_collect().await?;
     let new_bytes = stored.iter().map(|(_, new)| new).sum();
     let files = stored.into_iter().map(|(file, _)| file).collect();
     Ok(Uploaded { keyed: KeyedState { key_groups: snapshot.key_groups.clone(), files }, new_bytes })
 }
 
-async fn upload_file(dir: &Path, name: String, bytes: u64, to: &Destination, known: &KnownFiles) -> Result<(StateFile, u64)> {
+async fn upload_file(
+    dir: &Path,
+    name: String,
+    bytes: u64,
+    to: &Destination,
+    known: &KnownFiles,
+) -> Result<(StateFile, u64)> {
     if let Some(file) = known.get(&name).filter(|f| f.bytes == bytes) {
         return Ok((file.clone(), 0));
     }
     let path = dir.join(&name);
     if bytes <= INLINE_THRESHOLD_BYTES {
-        let content = tokio::fs::read(&path)
-            .await
-            .map_err(|e| Error::unavailable("snapshot_read", format!("reading {} of a local image failed", path.display())).caused_by(&e))?;
+        let content = tokio::fs::read(&path).await.map_err(|e| {
+            Error::unavailable("snapshot_read", format!("reading {} of a local image failed", path.display()))
+                .caused_by(&e)
+        })?;
         let (sha256, bytes) = (sha256_hex(&content), content.len() as u64);
         return Ok((StateFile { name, bytes, sha256, content: FileContent::Inline(STANDARD.encode(&content)) }, bytes));
     }
     let key = format!("{}-{name}", to.prefix);
-    let stored = to.store.put_file(&key, &path).await?;
-    Ok((StateFile { name, bytes: stored.bytes, sha256: stored.sha256, content: FileContent::Object(key) }, stored.bytes))
+    let stored = to.store.put_file(&key, &path, None).await?;
+    Ok((
+        StateFile { name, bytes: stored.bytes, sha256: stored.sha256, content: FileContent::Object(key) },
+        stored.bytes,
+    ))
 }
 
 /// The files of a stored image that later checkpoints may reference.

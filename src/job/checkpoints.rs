@@ -87,16 +87,36 @@ impl Checkpoints {
         known: HashMap<(OperatorId, usize), Arc<KnownFiles>>,
         done: mpsc::UnboundedSender<UploadDone>,
     ) -> Self {
-        Checkpoints { context, lease, job, retention, queue: VecDeque::new(), current: None, known, last_trigger_ms: now_ms(), last_end_ms: None, done }
+        Checkpoints {
+            context,
+            lease,
+            job,
+            retention,
+            queue: VecDeque::new(),
+            current: None,
+            known,
+            last_trigger_ms: now_ms(),
+            last_end_ms: None,
+            done,
+        }
     }
 
     /// Step 1: the row, before any object exists; the snapshot waits for its turn.
-    pub async fn request(&mut self, kind: SnapshotKind, trigger: SnapshotTrigger, target: Option<&str>, stops: bool) -> Result<Snapshot> {
+    pub async fn request(
+        &mut self,
+        kind: SnapshotKind,
+        trigger: SnapshotTrigger,
+        target: Option<&str>,
+        stops: bool,
+    ) -> Result<Snapshot> {
         if self.queue.len() >= MAX_QUEUED {
-            return Err(Error::unavailable("too_many_snapshots", format!("{MAX_QUEUED} snapshots of this job are waiting already; try again later")));
+            return Err(Error::unavailable(
+                "too_many_snapshots",
+                format!("{MAX_QUEUED} snapshots of this job are waiting already; try again later"),
+            ));
         }
         let store = match target {
-            Some(uri) => Store::open(uri)?,
+            Some(uri) => Store::open(uri).await?,
             None => self.context.store.clone(),
         };
         let id = SnapshotId::generate();
@@ -154,14 +174,16 @@ impl Checkpoints {
         let pending = Pending::new(execution.tasks().iter().copied(), now.saturating_add(timeout));
         self.last_trigger_ms = now;
         execution.trigger(Barrier { checkpoint_id: requested.snapshot.checkpoint_id, stops: requested.stops });
-        self.current = Some(Current { requested, pending, operators: BTreeMap::new(), new_bytes: 0, uploads: Vec::new() });
+        self.current =
+            Some(Current { requested, pending, operators: BTreeMap::new(), new_bytes: 0, uploads: Vec::new() });
         crash::point("checkpoint-2-barrier");
     }
 
     /// Steps 3 and 4: a subtask's local images go up in the background.
     pub fn acknowledge(&mut self, task: TaskId, checkpoint_id: u64, snapshots: Vec<(OperatorId, OperatorSnapshot)>) {
         let current = self.current.as_mut().filter(|c| c.requested.snapshot.checkpoint_id == checkpoint_id);
-        let Some(current) = current.filter(|c| c.pending.acknowledge(&task)) else {
+        let expected = current.and_then(|c| c.pending.acknowledge(&task).then_some(c));
+        let Some(current) = expected else {
             discard_images(snapshots);
             return;
         };
@@ -171,9 +193,22 @@ impl Checkpoints {
         let parts: Vec<_> = snapshots
             .into_iter()
             .map(|(id, s)| {
-                let known = if incremental { self.known.get(&(id, task.subtask)).cloned().unwrap_or_default() } else { Arc::default() };
+                let known = if incremental {
+                    self.known.get(&(id, task.subtask)).cloned().unwrap_or_default()
+                } else {
+                    Arc::default()
+                };
                 let prefix = object_prefix(snapshot, id, task.subtask);
-                (id, s, Destination { store: current.requested.store.clone(), prefix, threads: self.context.settings.transfer_threads }, known)
+                (
+                    id,
+                    s,
+                    Destination {
+                        store: current.requested.store.clone(),
+                        prefix,
+                        threads: self.context.settings.transfer_threads,
+                    },
+                    known,
+                )
             })
             .collect();
         let done = self.done.clone();
@@ -194,7 +229,10 @@ impl Checkpoints {
 
     /// A subtask's upload ended.
     pub fn uploaded(&mut self, done: UploadDone) {
-        let Some(current) = self.current.as_mut().filter(|c| c.requested.snapshot.checkpoint_id == done.checkpoint_id) else { return };
+        let Some(current) = self.current.as_mut().filter(|c| c.requested.snapshot.checkpoint_id == done.checkpoint_id)
+        else {
+            return;
+        };
         match done.result {
             Ok(parts) => {
                 for (id, state, new_bytes) in parts {
@@ -218,7 +256,9 @@ impl Checkpoints {
                 match self.publish().await {
                     Ok(Some(outcome)) => Ok(outcome),
                     Ok(None) => Ok(Outcome::Fenced),
-                    Err(error) if error.code == "manifest_not_stored" => self.abort(AbortReason::Upload(error.to_string())).await,
+                    Err(error) if error.code == "manifest_not_stored" => {
+                        self.abort(AbortReason::Upload(error.to_string())).await
+                    }
                     Err(error) => Err(error),
                 }
             }
@@ -228,7 +268,8 @@ impl Checkpoints {
     async fn publish(&mut self) -> Result<Option<Outcome>> {
         let Some(current) = &mut self.current else { return Ok(None) };
         let manifest = manifest_of(&self.job, current, &self.context.store)?;
-        let not_stored = |e: &Error| Error::unavailable("manifest_not_stored", format!("storing {} failed: {e}", manifest.key));
+        let not_stored =
+            |e: &Error| Error::unavailable("manifest_not_stored", format!("storing {} failed: {e}", manifest.key));
         match current.requested.store.put_if_absent(&manifest.key, manifest.encode()?).await {
             Ok(PutOutcome::Created) => {}
             // Keys name the attempt, so an existing one is our own first try whose answer was lost, or nobody's.
@@ -263,7 +304,10 @@ impl Checkpoints {
         let mut tries = 0;
         loop {
             let metadata = &self.context.metadata;
-            match metadata.complete_snapshot(&self.lease, snapshot.id, snapshot.state_bytes, snapshot.uploaded_bytes, now_ms()).await {
+            match metadata
+                .complete_snapshot(&self.lease, snapshot.id, snapshot.state_bytes, snapshot.uploaded_bytes, now_ms())
+                .await
+            {
                 Ok(true) => return Ok(true),
                 Ok(false) if tries > 0 => {
                     // An earlier try may have been carried out although its answer was lost.
@@ -297,7 +341,8 @@ impl Checkpoints {
 
     /// Step 8, in the background: retires checkpoints beyond the retained number.
     pub fn retire(&self) {
-        let (retention, retained, job) = (Arc::clone(&self.retention), self.job.settings.checkpointing.retained, self.job.id);
+        let (retention, retained, job) =
+            (Arc::clone(&self.retention), self.job.settings.checkpointing.retained, self.job.id);
         tokio::spawn(async move {
             if let Err(error) = retention.lock().await.retire(retained).await {
                 tracing::warn!(job.id = %job, %error, "retiring old checkpoints failed; the next checkpoint tries again");
@@ -331,7 +376,12 @@ impl Checkpoints {
     }
 }
 
-async fn store_part(subtask: usize, snapshot: OperatorSnapshot, to: &Destination, known: Arc<KnownFiles>) -> Result<(SubtaskState, u64)> {
+async fn store_part(
+    subtask: usize,
+    snapshot: OperatorSnapshot,
+    to: &Destination,
+    known: Arc<KnownFiles>,
+) -> Result<(SubtaskState, u64)> {
     let uploaded = match snapshot.keyed {
         Some(image) => Some(upload(image, to, known).await?),
         None => None,
@@ -343,7 +393,9 @@ async fn store_part(subtask: usize, snapshot: OperatorSnapshot, to: &Destination
 /// Keys of a snapshot's own objects start with this.
 fn snapshot_prefix(snapshot: &Snapshot) -> String {
     match snapshot.kind {
-        SnapshotKind::Checkpoint => format!("{}/shared/{}-{}", job_prefix(snapshot.job_id), snapshot.attempt, snapshot.checkpoint_id),
+        SnapshotKind::Checkpoint => {
+            format!("{}/shared/{}-{}", job_prefix(snapshot.job_id), snapshot.attempt, snapshot.checkpoint_id)
+        }
         SnapshotKind::Savepoint => format!("{}/state", savepoint_prefix(snapshot.id)),
     }
 }
@@ -381,7 +433,11 @@ fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle<()>>) {
 
 fn manifest_of(job: &Job, current: &mut Current, own: &Store) -> Result<Manifest> {
     let snapshot = &current.requested.snapshot;
-    let key = current.requested.store.key_of(&snapshot.location).ok_or_else(|| Error::internal(format!("{} is not in {}", snapshot.location, own.uri_of(""))))?;
+    let key = current
+        .requested
+        .store
+        .key_of(&snapshot.location)
+        .ok_or_else(|| Error::internal(format!("{} is not in {}", snapshot.location, own.uri_of(""))))?;
     let mut operators = Vec::with_capacity(current.operators.len());
     for operator in job.plan.vertices.iter().flat_map(|v| &v.operators) {
         if let Some(subtasks) = current.operators.get(&operator.id) {

@@ -10,7 +10,13 @@ pub enum Command {
     /// The user wants it ended; already stored.
     Cancel,
     /// Take a snapshot; answered once its row exists.
-    Snapshot { kind: SnapshotKind, trigger: SnapshotTrigger, target: Option<String>, drain: bool, reply: oneshot::Sender<Result<Snapshot>> },
+    Snapshot {
+        kind: SnapshotKind,
+        trigger: SnapshotTrigger,
+        target: Option<String>,
+        drain: bool,
+        reply: oneshot::Sender<Result<Snapshot>>,
+    },
     /// The service shuts down: take a last checkpoint and stop.
     Shutdown,
     /// Another process owns the job.

@@ -16,7 +16,10 @@ use crate::checkpoint::pending::AbortReason;
 use crate::clock::now_ms;
 use crate::crash;
 use crate::error::{Error, Result};
-use crate::metadata::{CheckpointMode, DesiredStatus, Job, JobException, JobStatus, Lease, OnCancel, Snapshot, SnapshotKind, SnapshotTrigger};
+use crate::metadata::{
+    CheckpointMode, DesiredStatus, Job, JobException, JobStatus, Lease, OnCancel, Snapshot, SnapshotKind,
+    SnapshotTrigger,
+};
 use crate::runtime::metrics::ExecutionMetrics;
 use crate::runtime::{Execution, ExecutionSpec, TaskEvent, TaskId};
 
@@ -36,7 +39,10 @@ enum Exit {
     Suspended,
     /// Another instance owns the job.
     Fenced,
-    Failed { error: Error, task: Option<TaskId> },
+    Failed {
+        error: Error,
+        task: Option<TaskId>,
+    },
 }
 
 /// Why the sources will stand still behind a barrier.
@@ -118,12 +124,24 @@ impl Master {
         let execution = match started {
             Ok(Ok(execution)) => execution,
             Ok(Err(error)) => return Exit::Failed { error, task: None },
-            Err(panic) => return Exit::Failed { error: Error::internal(format!("starting the subtasks panicked: {panic}")), task: None },
+            Err(panic) => {
+                return Exit::Failed {
+                    error: Error::internal(format!("starting the subtasks panicked: {panic}")),
+                    task: None,
+                };
+            }
         };
         *self.metrics.lock().expect("no panic while held") = execution.metrics().clone();
         let (done, uploads) = mpsc::unbounded_channel();
         let job = Arc::new(self.job.clone());
-        let checkpoints = Checkpoints::new(Arc::clone(&self.context), self.lease.clone(), job, prepared.retention, prepared.known, done);
+        let checkpoints = Checkpoints::new(
+            Arc::clone(&self.context),
+            self.lease.clone(),
+            job,
+            prepared.retention,
+            prepared.known,
+            done,
+        );
         let mut attempt = Attempt {
             master: self,
             checkpoints,
@@ -158,23 +176,31 @@ impl Master {
         match exit {
             Exit::Finished | Exit::Stopped => self.end(JobStatus::Finished, None).await,
             Exit::Canceled => self.end(JobStatus::Canceled, None).await,
-            Exit::Suspended => {
-                self.set_status(JobStatus::Suspended, None).await;
-                if let Err(error) = retry(|| self.context.metadata.release_job(&self.lease)).await {
-                    tracing::warn!(job.id = %id, %error, "releasing the job's lease failed; it ends by itself");
-                }
-                tracing::info!(job.id = %id, "job suspended");
+            Exit::Suspended => self.suspend().await,
+            Exit::Fenced => {
+                tracing::warn!(job.id = %id, attempt = self.job.attempt, "job is owned by another instance; stopped here")
             }
-            Exit::Fenced => tracing::warn!(job.id = %id, attempt = self.job.attempt, "job is owned by another instance; stopped here"),
             Exit::Failed { error, task } => return self.failed(error, task, restarts).await,
         }
         false
     }
 
+    async fn suspend(&self) {
+        self.set_status(JobStatus::Suspended, None).await;
+        if let Err(error) = retry!(self.context.metadata.release_job(&self.lease)) {
+            tracing::warn!(job.id = %self.job.id, %error, "releasing the job's lease failed; it ends by itself");
+        }
+        tracing::info!(job.id = %self.job.id, "job suspended");
+    }
+
     async fn end(&self, status: JobStatus, failure: Option<&str>) {
         let keeps = status != JobStatus::Canceled || self.job.settings.checkpointing.on_cancel == OnCancel::Retain;
         if !keeps {
-            let mut retention = crate::checkpoint::retention::Retention::new(self.context.metadata.clone(), self.context.store.clone(), self.job.id);
+            let mut retention = crate::checkpoint::retention::Retention::new(
+                self.context.metadata.clone(),
+                self.context.store.clone(),
+                self.job.id,
+            );
             if let Err(error) = retention.delete_all().await {
                 tracing::warn!(job.id = %self.job.id, %error, "deleting the cancelled job's checkpoints failed");
             }
@@ -186,7 +212,7 @@ impl Master {
 
     /// False if the job is not ours any more, or the database stays away (then the lease ends and the job is found again).
     async fn set_status(&self, to: JobStatus, failure: Option<&str>) -> bool {
-        let set = retry(|| self.context.metadata.set_status(&self.lease, sources_of(to), to, failure, now_ms())).await;
+        let set = retry!(self.context.metadata.set_status(&self.lease, sources_of(to), to, failure, now_ms()));
         match set {
             Ok(set) => set,
             Err(error) => {
@@ -224,7 +250,7 @@ impl Master {
                 biased;
                 command = self.commands.recv() => match refuse(command) {
                     Some(Exit::Canceled) => { self.end(JobStatus::Canceled, None).await; return false }
-                    Some(Exit::Suspended) => return Box::pin(self.conclude(Exit::Suspended, restarts)).await,
+                    Some(Exit::Suspended) => { self.suspend().await; return false }
                     Some(_) => return false,
                     None => {}
                 },
@@ -237,7 +263,7 @@ impl Master {
     async fn acquire_again(&mut self) -> bool {
         let owner = self.context.owner();
         let lease_ms = self.context.settings.lease_ms;
-        match retry(|| self.context.metadata.acquire_job(self.job.id, &owner, lease_ms, now_ms())).await {
+        match retry!(self.context.metadata.acquire_job(self.job.id, &owner, lease_ms, now_ms())) {
             Ok(Some((job, lease))) => {
                 (self.job, self.lease) = (job, lease);
                 true
@@ -252,7 +278,14 @@ impl Master {
 
     fn describe(&self, task: TaskId) -> String {
         let name = self.job.plan.vertices.get(task.vertex).map_or("?", |v| v.name.as_str());
-        format!("{name} ({}/{})", task.subtask + 1, crate::runtime::execution::vertex_parallelism(self.job.plan.vertices.get(task.vertex).and_then(|v| v.parallelism), self.job.settings.parallelism))
+        format!(
+            "{name} ({}/{})",
+            task.subtask + 1,
+            crate::runtime::execution::vertex_parallelism(
+                self.job.plan.vertices.get(task.vertex).and_then(|v| v.parallelism),
+                self.job.settings.parallelism
+            )
+        )
     }
 }
 
@@ -315,7 +348,11 @@ impl Attempt<'_> {
     }
 
     fn sleep_ms(&self) -> i64 {
-        let periodic = if self.starting.is_empty() && self.goal == Goal::None { self.checkpoints.next_periodic_ms() } else { None };
+        let periodic = if self.starting.is_empty() && self.goal == Goal::None {
+            self.checkpoints.next_periodic_ms()
+        } else {
+            None
+        };
         let shutdown = match self.goal {
             Goal::Shutdown { deadline_ms } => Some(deadline_ms),
             _ => None,
@@ -343,7 +380,9 @@ impl Attempt<'_> {
         if self.goal == Goal::None {
             let timeout = i64::try_from(self.master.context.settings.shutdown_timeout_ms).unwrap_or(i64::MAX);
             self.goal = Goal::Shutdown { deadline_ms: now_ms().saturating_add(timeout) };
-            if let Err(error) = self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Shutdown, None, true).await {
+            if let Err(error) =
+                self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Shutdown, None, true).await
+            {
                 tracing::warn!(job.id = %self.master.job.id, %error, "no last checkpoint before the shutdown");
                 return Some(Exit::Suspended);
             }
@@ -351,7 +390,14 @@ impl Attempt<'_> {
         None
     }
 
-    async fn snapshot(&mut self, kind: SnapshotKind, trigger: SnapshotTrigger, target: Option<String>, drain: bool, reply: oneshot::Sender<Result<Snapshot>>) {
+    async fn snapshot(
+        &mut self,
+        kind: SnapshotKind,
+        trigger: SnapshotTrigger,
+        target: Option<String>,
+        drain: bool,
+        reply: oneshot::Sender<Result<Snapshot>>,
+    ) {
         let stop = trigger == SnapshotTrigger::Stop;
         let result = if !self.starting.is_empty() {
             Err(not_running())
@@ -461,7 +507,13 @@ impl Attempt<'_> {
             }
             Goal::Shutdown { .. } => Some(Exit::Suspended),
             // The sources stand still; a restart lets the job go on.
-            Goal::Stop => Some(Exit::Failed { error: Error::unavailable("stop_failed", format!("the savepoint to stop with failed, the job goes on: {reason}")), task: None }),
+            Goal::Stop => Some(Exit::Failed {
+                error: Error::unavailable(
+                    "stop_failed",
+                    format!("the savepoint to stop with failed, the job goes on: {reason}"),
+                ),
+                task: None,
+            }),
         }
     }
 
@@ -480,7 +532,11 @@ impl Attempt<'_> {
         if self.reading.is_empty() {
             if let Some((target, reply)) = self.draining.take() {
                 // The asker may have gone; the job stops all the same.
-                let _ = reply.send(self.checkpoints.request(SnapshotKind::Savepoint, SnapshotTrigger::Stop, target.as_deref(), true).await);
+                let _ = reply.send(
+                    self.checkpoints
+                        .request(SnapshotKind::Savepoint, SnapshotTrigger::Stop, target.as_deref(), true)
+                        .await,
+                );
                 return Ok(());
             }
             let is_first = self.goal == Goal::None;
@@ -488,14 +544,17 @@ impl Attempt<'_> {
             if is_first || is_retry {
                 self.goal = Goal::EndOfInput;
                 self.last_retry_ms = None;
-                if let Err(error) = self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::EndOfInput, None, true).await {
+                if let Err(error) =
+                    self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::EndOfInput, None, true).await
+                {
                     self.give_up_if_fenced(error)?;
                     self.last_retry_ms = Some(now + LAST_CHECKPOINT_RETRY_MS);
                 }
             }
         } else if self.goal == Goal::None
             && self.checkpoints.next_periodic_ms().is_some_and(|due| now >= due)
-            && let Err(error) = self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Periodic, None, false).await
+            && let Err(error) =
+                self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Periodic, None, false).await
         {
             self.checkpoints.skip_periodic();
             self.give_up_if_fenced(error)?;
@@ -511,4 +570,3 @@ impl Attempt<'_> {
         Ok(())
     }
 }
-

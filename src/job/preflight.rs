@@ -23,7 +23,13 @@ impl Warning {
 
 /// Checks the service's places. Creates the working directory.
 pub fn check_places(work_dir: &Path, store: &Store) -> Result<Vec<Warning>> {
-    std::fs::create_dir_all(work_dir).map_err(|e| Error::invalid("work_dir", format!("the working directory {} cannot be created; set --work-dir", work_dir.display())).caused_by(&e))?;
+    std::fs::create_dir_all(work_dir).map_err(|e| {
+        Error::invalid(
+            "work_dir",
+            format!("the working directory {} cannot be created; set --work-dir", work_dir.display()),
+        )
+        .caused_by(&e)
+    })?;
     let mut warnings = Vec::new();
     if !store.is_durable() {
         warnings.push(Warning::new("store_not_durable", "the store keeps snapshots in memory (or on a memory disk): they are lost with the machine; set --store to file://, s3://, gs:// or az://"));
@@ -54,11 +60,22 @@ pub fn check_job(settings: &JobSettings) -> Vec<Warning> {
 /// Why two real paths must not be used together, if so.
 fn nested(work: &Path, store: &Path) -> Option<String> {
     if work == store {
-        Some(format!("the working directory and the store are both {}; RocksDB's files and the snapshots must not share a folder", work.display()))
+        Some(format!(
+            "the working directory and the store are both {}; RocksDB's files and the snapshots must not share a folder",
+            work.display()
+        ))
     } else if work.starts_with(store) {
-        Some(format!("the working directory {} lies inside the store {}; move one of them (--work-dir, --store)", work.display(), store.display()))
+        Some(format!(
+            "the working directory {} lies inside the store {}; move one of them (--work-dir, --store)",
+            work.display(),
+            store.display()
+        ))
     } else if store.starts_with(work) {
-        Some(format!("the store {} lies inside the working directory {}; move one of them (--work-dir, --store)", store.display(), work.display()))
+        Some(format!(
+            "the store {} lies inside the working directory {}; move one of them (--work-dir, --store)",
+            store.display(),
+            work.display()
+        ))
     } else {
         None
     }
@@ -79,7 +96,9 @@ mod tests {
 
     #[test]
     fn nested_places_are_refused_either_way() {
-        let check = |work: &str, store: &str, refused: bool| assert_eq!(nested(Path::new(work), Path::new(store)).is_some(), refused, "{work} {store}");
+        let check = |work: &str, store: &str, refused: bool| {
+            assert_eq!(nested(Path::new(work), Path::new(store)).is_some(), refused, "{work} {store}")
+        };
         check("/d/work", "/d/store", false);
         check("/d/store/work", "/d/store", true);
         check("/d/work", "/d/work/store", true);

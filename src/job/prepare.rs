@@ -34,15 +34,17 @@ pub async fn prepare(context: &Context, job: &Job) -> Result<Prepared> {
     match retention.sweep(job.attempt, now_ms()).await {
         Ok(0) => {}
         Ok(count) => tracing::info!(job.id = %job.id, count, "swept objects that no completed checkpoint references"),
-        Err(error) => tracing::warn!(job.id = %job.id, %error, "sweeping failed; nothing was deleted that a checkpoint needs"),
+        Err(error) => {
+            tracing::warn!(job.id = %job.id, %error, "sweeping failed; nothing was deleted that a checkpoint needs")
+        }
     }
     // Older attempts' files: after a crash they are not trusted.
     let job_dir = context.job_dir(job.id);
     let _ = tokio::fs::remove_dir_all(&job_dir).await;
     let dir = job_dir.join(format!("attempt-{}", job.attempt));
-    tokio::fs::create_dir_all(&dir)
-        .await
-        .map_err(|e| Error::unavailable("work_dir_write", format!("creating {} failed", dir.display())).caused_by(&e))?;
+    tokio::fs::create_dir_all(&dir).await.map_err(|e| {
+        Error::unavailable("work_dir_write", format!("creating {} failed", dir.display())).caused_by(&e)
+    })?;
     let local = restore_state(context, job, &dir).await?;
     let mut restored = HashMap::new();
     let mut known = HashMap::new();
@@ -55,8 +57,12 @@ pub async fn prepare(context: &Context, job: &Job) -> Result<Prepared> {
     Ok(Prepared { dir, restored, known, retention: Arc::new(Mutex::new(retention)) })
 }
 
-async fn restore_state(context: &Context, job: &Job, dir: &std::path::Path) -> Result<HashMap<OperatorId, LocalOperator>> {
-    let own = retry(|| context.metadata.latest_completed(job.id, &[SnapshotKind::Checkpoint, SnapshotKind::Savepoint])).await?;
+async fn restore_state(
+    context: &Context,
+    job: &Job,
+    dir: &std::path::Path,
+) -> Result<HashMap<OperatorId, LocalOperator>> {
+    let own = retry!(context.metadata.latest_completed(job.id, &[SnapshotKind::Checkpoint, SnapshotKind::Savepoint]))?;
     let (location, allow_non_restored) = match (&own, &job.settings.restore) {
         (Some(snapshot), _) => (snapshot.location.clone(), false),
         (None, Some(restore)) => (restore.manifest.clone(), restore.allow_non_restored_state),

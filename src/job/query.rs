@@ -35,15 +35,28 @@ pub struct Query {
 }
 
 /// Plans a script that ends with a SELECT and starts it. Errors of the SQL come at once.
-pub async fn start(context: &Arc<Context>, text: &str, parallelism: Option<u32>, timeout_ms: Option<u64>) -> Result<Query> {
+pub async fn start(
+    context: &Arc<Context>,
+    text: &str,
+    parallelism: Option<u32>,
+    timeout_ms: Option<u64>,
+) -> Result<Query> {
     let parallelism = parallelism.unwrap_or(1);
     if !(1..=MAX_PARALLELISM.min(DEFAULT_MAX_PARALLELISM)).contains(&parallelism) {
-        return Err(Error::invalid("invalid_value", format!("parallelism must be between 1 and {}", MAX_PARALLELISM.min(DEFAULT_MAX_PARALLELISM))).at_pointer("/parallelism"));
+        return Err(Error::invalid(
+            "invalid_value",
+            format!("parallelism must be between 1 and {}", MAX_PARALLELISM.min(DEFAULT_MAX_PARALLELISM)),
+        )
+        .at_pointer("/parallelism"));
     }
     let text = text.to_owned();
     // Planning is work for a thread that may block.
-    let (planned, schema) = tokio::task::spawn_blocking(move || sql::plan_query(&text)).await.map_err(|e| Error::internal(format!("planning panicked: {e}")))??;
-    let slot = Arc::clone(&SLOTS).try_acquire_owned().map_err(|_| Error::unavailable("too_many_queries", format!("{MAX_QUERIES} queries are running; try again later")))?;
+    let (planned, schema) = tokio::task::spawn_blocking(move || sql::plan_query(&text))
+        .await
+        .map_err(|e| Error::internal(format!("planning panicked: {e}")))??;
+    let slot = Arc::clone(&SLOTS).try_acquire_owned().map_err(|_| {
+        Error::unavailable("too_many_queries", format!("{MAX_QUERIES} queries are running; try again later"))
+    })?;
     let id = JobId::generate();
     let dir = context.settings.work_dir.join("queries").join(id.to_string());
     let (row_sender, rows) = mpsc::channel(COLLECT_CAPACITY);
@@ -62,7 +75,9 @@ pub async fn start(context: &Arc<Context>, text: &str, parallelism: Option<u32>,
         collect: Some(row_sender.clone()),
     };
     let (event_sender, events) = mpsc::unbounded_channel();
-    let execution = tokio::task::spawn_blocking(move || Execution::start(spec, event_sender)).await.map_err(|e| Error::internal(format!("starting a query panicked: {e}")))??;
+    let execution = tokio::task::spawn_blocking(move || Execution::start(spec, event_sender))
+        .await
+        .map_err(|e| Error::internal(format!("starting a query panicked: {e}")))??;
     let time = Duration::from_millis(timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS));
     tokio::spawn(async move {
         let result = tokio::select! {

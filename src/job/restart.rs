@@ -47,7 +47,14 @@ impl RestartTracker {
                 let count = u32::try_from(self.failures.len()).unwrap_or(u32::MAX);
                 if count > *max_failures { RestartDecision::GiveUp } else { RestartDecision::After(*delay_ms) }
             }
-            RestartStrategy::ExponentialDelay { initial_backoff_ms, max_backoff_ms, backoff_multiplier, jitter_factor, reset_backoff_threshold_ms, attempts } => {
+            RestartStrategy::ExponentialDelay {
+                initial_backoff_ms,
+                max_backoff_ms,
+                backoff_multiplier,
+                jitter_factor,
+                reset_backoff_threshold_ms,
+                attempts,
+            } => {
                 let reset = since_last.is_none_or(|t| t >= *reset_backoff_threshold_ms);
                 let (initial, max) = (*initial_backoff_ms as f64, *max_backoff_ms as f64);
                 self.backoff_ms = if reset { initial } else { (self.backoff_ms * backoff_multiplier).min(max) };
@@ -75,7 +82,8 @@ mod tests {
 
     #[test]
     fn failure_rate_counts_only_its_interval() {
-        let mut t = RestartTracker::new(RestartStrategy::FailureRate { max_failures: 2, interval_ms: 100, delay_ms: 5 });
+        let mut t =
+            RestartTracker::new(RestartStrategy::FailureRate { max_failures: 2, interval_ms: 100, delay_ms: 5 });
         assert_eq!([t.failed(0, 0.0), t.failed(50, 0.0), t.failed(150, 0.0)], [After(5), After(5), After(5)]);
         assert_eq!(t.failed(151, 0.0), After(5));
         assert_eq!(t.failed(152, 0.0), GiveUp);
@@ -91,7 +99,10 @@ mod tests {
             reset_backoff_threshold_ms: 10_000,
             attempts: 0,
         });
-        assert_eq!([t.failed(0, 0.0), t.failed(200, 1.0), t.failed(600, 0.0), t.failed(900, 1.0)], [After(100), After(220), After(300), After(300)]);
+        assert_eq!(
+            [t.failed(0, 0.0), t.failed(200, 1.0), t.failed(600, 0.0), t.failed(900, 1.0)],
+            [After(100), After(220), After(300), After(300)]
+        );
         assert_eq!(t.failed(20_000, -1.0), After(90));
         assert_eq!(RestartTracker::new(RestartStrategy::None).failed(0, 0.0), GiveUp);
     }

@@ -2,22 +2,27 @@
 
 use std::time::Duration;
 
-use crate::error::{ErrorKind, Result};
-
 /// Tries, and the pause between them: half a minute in all, about the longest a database restart takes.
-const TRIES: u32 = 60;
-const PAUSE: Duration = Duration::from_millis(500);
+pub const TRIES: u32 = 60;
+/// See [`TRIES`].
+pub const PAUSE: Duration = Duration::from_millis(500);
 
-/// Calls again while the answer is `Unavailable`; for calls that may be repeated.
-pub async fn retry<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Result<T> {
-    let mut tries = 1;
-    loop {
-        match call().await {
-            Err(error) if error.kind == ErrorKind::Unavailable && tries < TRIES => {
-                tries += 1;
-                tokio::time::sleep(PAUSE).await;
+/// Evaluates a call again while its answer is `Unavailable`; for calls that may be repeated. A macro, because a closure
+/// that returns a borrowing future cannot be proven `Send` yet (rust-lang/rust#110338).
+macro_rules! retry {
+    ($call:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $call.await {
+                Err(error)
+                    if error.kind == crate::error::ErrorKind::Unavailable && tries < crate::job::retry::TRIES =>
+                {
+                    tries += 1;
+                    tokio::time::sleep(crate::job::retry::PAUSE).await;
+                }
+                result => break result,
             }
-            result => return result,
         }
-    }
+    }};
 }
+pub(super) use retry;

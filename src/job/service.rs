@@ -14,7 +14,10 @@ use crate::checkpoint::retention::{Retention, delete_savepoint};
 use crate::clock::now_ms;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
-use crate::metadata::{DesiredStatus, Inserted, Job, JobException, JobFilter, JobSettings, JobStatus, RestoreSource, Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger};
+use crate::metadata::{
+    DesiredStatus, Inserted, Job, JobException, JobFilter, JobSettings, JobStatus, RestoreSource, Snapshot,
+    SnapshotKind, SnapshotStatus, SnapshotTrigger,
+};
 use crate::runtime::metrics::TaskMetrics;
 use crate::sql;
 
@@ -60,20 +63,33 @@ impl JobService {
     pub async fn dry_run(&self, request: &SubmitRequest) -> Result<DryRun> {
         let text = request.sql.clone();
         // Planning is work for a thread that may block.
-        let planned = tokio::task::spawn_blocking(move || sql::plan_job(&text)).await.map_err(|e| Error::internal(format!("planning panicked: {e}")))??;
+        let planned = tokio::task::spawn_blocking(move || sql::plan_job(&text))
+            .await
+            .map_err(|e| Error::internal(format!("planning panicked: {e}")))??;
         let mut settings = resolve(request, &planned.options, &self.context.settings)?;
-        let name = request.name.clone().or_else(|| planned.options.get("pipeline.name").cloned()).unwrap_or_else(|| format!("insert-into_{}", planned.sinks.join("_")));
+        let name = request
+            .name
+            .clone()
+            .or_else(|| planned.options.get("pipeline.name").cloned())
+            .unwrap_or_else(|| format!("insert-into_{}", planned.sinks.join("_")));
         if let Some(restore) = &request.restore {
-            settings.restore = Some(self.resolve_restore(restore, &name, request, &mut settings.max_parallelism, &planned.graph).await?);
+            settings.restore = Some(
+                self.resolve_restore(restore, &name, request, &mut settings.max_parallelism, &planned.graph).await?,
+            );
         }
-        let mut warnings: Vec<Warning> = planned.warnings.iter().map(|w| Warning { code: "sql".into(), message: w.clone() }).collect();
+        let mut warnings: Vec<Warning> =
+            planned.warnings.iter().map(|w| Warning { code: "sql".into(), message: w.clone() }).collect();
         warnings.extend(check_job(&settings));
         warnings.extend(self.context.warnings.iter().cloned());
         Ok(DryRun { settings, name, plan: planned.graph, warnings })
     }
 
     /// Stores a job; it starts at once. A repeated idempotency key answers the first job again.
-    pub async fn submit(&self, request: &SubmitRequest, idempotency_key: Option<&str>) -> Result<(Submitted, Vec<Warning>)> {
+    pub async fn submit(
+        &self,
+        request: &SubmitRequest,
+        idempotency_key: Option<&str>,
+    ) -> Result<(Submitted, Vec<Warning>)> {
         let planned = self.dry_run(request).await?;
         let now = now_ms();
         let job = Job {
@@ -94,7 +110,8 @@ impl JobService {
             ended_ms: None,
             updated_ms: now,
         };
-        let body = serde_json::to_vec(request).map_err(|e| Error::internal("encoding a request failed").caused_by(&e))?;
+        let body =
+            serde_json::to_vec(request).map_err(|e| Error::internal("encoding a request failed").caused_by(&e))?;
         let hash = hex::encode(Sha256::digest(&body));
         let inserted = self.context.metadata.insert_job(&job, idempotency_key.map(|k| (k, hash.as_str()))).await?;
         let submitted = match inserted {
@@ -112,7 +129,14 @@ impl JobService {
     }
 
     /// Finds the snapshot that a request names, and checks that its state fits the plan.
-    async fn resolve_restore(&self, restore: &RestoreRequest, name: &str, request: &SubmitRequest, max_parallelism: &mut u32, plan: &crate::graph::JobGraph) -> Result<RestoreSource> {
+    async fn resolve_restore(
+        &self,
+        restore: &RestoreRequest,
+        name: &str,
+        request: &SubmitRequest,
+        max_parallelism: &mut u32,
+        plan: &crate::graph::JobGraph,
+    ) -> Result<RestoreSource> {
         let at = |e: Error| if e.place.is_none() { e.at_pointer("/restore/from") } else { e };
         let manifest = self.locate(&restore.from, name).await.map_err(at)?;
         let (_, loaded) = restore::load(&self.context.store, &manifest).await.map_err(at)?;
@@ -125,15 +149,28 @@ impl JobService {
 
     async fn locate(&self, from: &str, name: &str) -> Result<String> {
         if from == "latest" {
-            let job = self.context.metadata.job_by_name(name).await?.ok_or_else(|| Error::not_found("no_job_to_restore", format!("there is no earlier job named '{name}' whose latest snapshot could be restored")))?;
-            let latest = self.context.metadata.latest_completed(job.id, &[SnapshotKind::Checkpoint, SnapshotKind::Savepoint]).await?;
-            let latest = latest.ok_or_else(|| Error::not_found("no_snapshot", format!("job '{name}' ({}) has no completed snapshot", job.id)))?;
+            let job = self.context.metadata.job_by_name(name).await?.ok_or_else(|| {
+                Error::not_found(
+                    "no_job_to_restore",
+                    format!("there is no earlier job named '{name}' whose latest snapshot could be restored"),
+                )
+            })?;
+            let latest = self
+                .context
+                .metadata
+                .latest_completed(job.id, &[SnapshotKind::Checkpoint, SnapshotKind::Savepoint])
+                .await?;
+            let latest = latest.ok_or_else(|| {
+                Error::not_found("no_snapshot", format!("job '{name}' ({}) has no completed snapshot", job.id))
+            })?;
             return Ok(latest.location);
         }
         if from.contains("://") || from.starts_with('/') {
             return Ok(from.to_owned());
         }
-        let id: SnapshotId = from.parse().map_err(|_| Error::invalid("invalid_restore", format!("'{from}' is neither 'latest', nor a snapshot id, nor a URI")))?;
+        let id: SnapshotId = from.parse().map_err(|_| {
+            Error::invalid("invalid_restore", format!("'{from}' is neither 'latest', nor a snapshot id, nor a URI"))
+        })?;
         let snapshot = self.context.metadata.snapshot(id).await?;
         if snapshot.status != SnapshotStatus::Completed {
             return Err(Error::conflict("snapshot_not_completed", format!("snapshot {id} is {}", snapshot.status)));
@@ -147,7 +184,9 @@ impl JobService {
             return self.context.metadata.job(id).await;
         }
         let job = self.context.metadata.job_by_name(id_or_name).await?;
-        job.ok_or_else(|| Error::not_found("job_not_found", format!("there is no job with the id or name '{id_or_name}'")))
+        job.ok_or_else(|| {
+            Error::not_found("job_not_found", format!("there is no job with the id or name '{id_or_name}'"))
+        })
     }
 
     /// A page of jobs, newest first, after the given (created_ms, id).
@@ -176,7 +215,10 @@ impl JobService {
     /// Wants the job ended. Its checkpoints are kept or deleted as its settings say.
     pub async fn cancel(&self, job: &Job) -> Result<Job> {
         if !self.context.metadata.set_desired(job.id, DesiredStatus::Canceled, now_ms()).await? {
-            return Err(Error::conflict("job_ended", format!("job {} is {} already", job.id, self.context.metadata.job(job.id).await?.status)));
+            return Err(Error::conflict(
+                "job_ended",
+                format!("job {} is {} already", job.id, self.context.metadata.job(job.id).await?.status),
+            ));
         }
         match self.context.running(job.id) {
             // A full queue means a busy master; it looks at the stored wish at the next renewal of its lease.
@@ -191,12 +233,20 @@ impl JobService {
 
     /// Takes a savepoint and then ends the job.
     pub async fn stop(&self, job: &Job, request: &StopRequest) -> Result<Snapshot> {
-        self.snapshot_command(job, SnapshotKind::Savepoint, SnapshotTrigger::Stop, request.target.clone(), request.drain).await
+        self.snapshot_command(
+            job,
+            SnapshotKind::Savepoint,
+            SnapshotTrigger::Stop,
+            request.target.clone(),
+            request.drain,
+        )
+        .await
     }
 
     /// Takes a savepoint.
     pub async fn create_savepoint(&self, job: &Job, request: &SavepointRequest) -> Result<Snapshot> {
-        self.snapshot_command(job, SnapshotKind::Savepoint, SnapshotTrigger::Savepoint, request.target.clone(), false).await
+        self.snapshot_command(job, SnapshotKind::Savepoint, SnapshotTrigger::Savepoint, request.target.clone(), false)
+            .await
     }
 
     /// Takes a checkpoint now.
@@ -204,9 +254,20 @@ impl JobService {
         self.snapshot_command(job, SnapshotKind::Checkpoint, SnapshotTrigger::Manual, None, false).await
     }
 
-    async fn snapshot_command(&self, job: &Job, kind: SnapshotKind, trigger: SnapshotTrigger, target: Option<String>, drain: bool) -> Result<Snapshot> {
+    async fn snapshot_command(
+        &self,
+        job: &Job,
+        kind: SnapshotKind,
+        trigger: SnapshotTrigger,
+        target: Option<String>,
+        drain: bool,
+    ) -> Result<Snapshot> {
         let running = self.context.running(job.id).ok_or_else(|| {
-            let why = if job.status.is_terminal() { format!("it is {}", job.status) } else { "it does not run in this service".to_owned() };
+            let why = if job.status.is_terminal() {
+                format!("it is {}", job.status)
+            } else {
+                "it does not run in this service".to_owned()
+            };
             Error::conflict("job_not_running", format!("job {} cannot take a snapshot: {why}", job.id))
         })?;
         let (reply, answer) = oneshot::channel();
@@ -215,7 +276,10 @@ impl JobService {
         match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Error::conflict("job_not_running", "the job ended before it took the snapshot")),
-            Err(_) => Err(Error::unavailable("job_busy", "the job did not start the snapshot in time; look at its list of snapshots before trying again")),
+            Err(_) => Err(Error::unavailable(
+                "job_busy",
+                "the job did not start the snapshot in time; look at its list of snapshots before trying again",
+            )),
         }
     }
 
@@ -235,7 +299,10 @@ impl JobService {
     /// Starts a live job anew from its newest snapshot, or a terminal one again.
     pub async fn restart(&self, job: &Job) -> Result<Job> {
         if !job.status.is_terminal() {
-            return Err(Error::conflict("job_not_terminal", format!("job {} is {}; cancel or stop it first, then restart it", job.id, job.status)));
+            return Err(Error::conflict(
+                "job_not_terminal",
+                format!("job {} is {}; cancel or stop it first, then restart it", job.id, job.status),
+            ));
         }
         if !self.context.metadata.reset_for_restart(job.id, now_ms()).await? {
             return Err(Error::conflict("job_not_terminal", format!("job {} is running again already", job.id)));
@@ -247,12 +314,19 @@ impl JobService {
     /// Deletes a terminal job with its history and checkpoints. Its savepoints must be deleted first, or with it.
     pub async fn delete(&self, job: &Job, with_savepoints: bool) -> Result<()> {
         if !job.status.is_terminal() {
-            return Err(Error::conflict("job_not_terminal", format!("job {} is {}; cancel or stop it first", job.id, job.status)));
+            return Err(Error::conflict(
+                "job_not_terminal",
+                format!("job {} is {}; cancel or stop it first", job.id, job.status),
+            ));
         }
-        let savepoints = self.context.metadata.list_snapshots(job.id, Some(SnapshotKind::Savepoint), None, MAX_SAVEPOINTS).await?;
+        let savepoints =
+            self.context.metadata.list_snapshots(job.id, Some(SnapshotKind::Savepoint), None, MAX_SAVEPOINTS).await?;
         let kept = savepoints.iter().filter(|s| s.status == SnapshotStatus::Completed).count();
         if kept > 0 && !with_savepoints {
-            return Err(Error::conflict("job_has_savepoints", format!("job {} has {kept} savepoints; delete them first, or pass delete_savepoints=true", job.id)));
+            return Err(Error::conflict(
+                "job_has_savepoints",
+                format!("job {} has {kept} savepoints; delete them first, or pass delete_savepoints=true", job.id),
+            ));
         }
         for savepoint in &savepoints {
             delete_savepoint(&self.context.metadata, &self.context.store, savepoint).await?;
@@ -262,14 +336,25 @@ impl JobService {
     }
 
     /// A page of a job's snapshots, newest first, before the given checkpoint id.
-    pub async fn snapshots(&self, job: JobId, kind: SnapshotKind, before: Option<u64>, limit: u32) -> Result<Vec<Snapshot>> {
+    pub async fn snapshots(
+        &self,
+        job: JobId,
+        kind: SnapshotKind,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Snapshot>> {
         self.context.metadata.list_snapshots(job, Some(kind), before, limit).await
     }
 
     /// A job's savepoint by its id.
     pub async fn savepoint(&self, job: JobId, id: &str) -> Result<Snapshot> {
         let missing = || Error::not_found("savepoint_not_found", format!("job {job} has no savepoint {id}"));
-        let snapshot = self.context.metadata.snapshot(id.parse()?).await.map_err(|e| if e.kind == ErrorKind::NotFound { missing() } else { e })?;
+        let snapshot = self
+            .context
+            .metadata
+            .snapshot(id.parse()?)
+            .await
+            .map_err(|e| if e.kind == ErrorKind::NotFound { missing() } else { e })?;
         if snapshot.job_id == job && snapshot.kind == SnapshotKind::Savepoint { Ok(snapshot) } else { Err(missing()) }
     }
 
@@ -282,7 +367,10 @@ impl JobService {
     /// Deletes a savepoint with its objects; they are shared with nothing.
     pub async fn delete_savepoint(&self, savepoint: &Snapshot) -> Result<()> {
         if savepoint.status == SnapshotStatus::InProgress {
-            return Err(Error::conflict("savepoint_in_progress", format!("savepoint {} is not finished yet", savepoint.id)));
+            return Err(Error::conflict(
+                "savepoint_in_progress",
+                format!("savepoint {} is not finished yet", savepoint.id),
+            ));
         }
         delete_savepoint(&self.context.metadata, &self.context.store, savepoint).await
     }

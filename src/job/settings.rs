@@ -83,11 +83,20 @@ pub struct RestoreRequest {
 pub fn resolve(request: &SubmitRequest, options: &BTreeMap<String, String>, service: &Settings) -> Result<JobSettings> {
     let body = request.checkpointing.clone().unwrap_or_default();
     let parallelism = pick(request.parallelism, integer(options, "parallelism.default")?, service.default_parallelism);
-    let max_parallelism = pick(request.max_parallelism, integer(options, "pipeline.max-parallelism")?, DEFAULT_MAX_PARALLELISM);
+    let max_parallelism =
+        pick(request.max_parallelism, integer(options, "pipeline.max-parallelism")?, DEFAULT_MAX_PARALLELISM);
     let checkpointing = CheckpointSettings {
-        interval_ms: pick(body.interval_ms, duration(options, "execution.checkpointing.interval")?, service.checkpoint_interval_ms),
+        interval_ms: pick(
+            body.interval_ms,
+            duration(options, "execution.checkpointing.interval")?,
+            service.checkpoint_interval_ms,
+        ),
         min_pause_ms: pick(body.min_pause_ms, duration(options, "execution.checkpointing.min-pause")?, 0),
-        timeout_ms: pick(body.timeout_ms, duration(options, "execution.checkpointing.timeout")?, service.checkpoint_timeout_ms),
+        timeout_ms: pick(
+            body.timeout_ms,
+            duration(options, "execution.checkpointing.timeout")?,
+            service.checkpoint_timeout_ms,
+        ),
         retained: pick(body.retained, retained_option(options)?, service.checkpoints_retained),
         on_cancel: pick(body.on_cancel, on_cancel_option(options)?, OnCancel::Retain),
         mode: pick(body.mode, mode_option(options)?, CheckpointMode::ExactlyOnce),
@@ -113,7 +122,10 @@ fn check(request: &SubmitRequest, s: &JobSettings) -> Result<()> {
     }
     let c = &s.checkpointing;
     if c.interval_ms != 0 && c.interval_ms < MIN_INTERVAL_MS {
-        return wrong("/checkpointing/interval_ms", format!("interval_ms must be 0 (off) or at least {MIN_INTERVAL_MS}"));
+        return wrong(
+            "/checkpointing/interval_ms",
+            format!("interval_ms must be 0 (off) or at least {MIN_INTERVAL_MS}"),
+        );
     }
     if c.timeout_ms < MIN_INTERVAL_MS {
         return wrong("/checkpointing/timeout_ms", format!("timeout_ms must be at least {MIN_INTERVAL_MS}"));
@@ -122,13 +134,24 @@ fn check(request: &SubmitRequest, s: &JobSettings) -> Result<()> {
         return wrong("/checkpointing/retained", format!("retained must be between 1 and {MAX_RETAINED}"));
     }
     if let Some(name) = &request.name
-        && (name.trim().is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) || name.parse::<crate::id::JobId>().is_ok())
+        && (name.trim().is_empty()
+            || name.chars().count() > MAX_NAME_CHARS
+            || name.chars().any(char::is_control)
+            || name.parse::<crate::id::JobId>().is_ok())
     {
-        return wrong("/name", format!("a name has 1 to {MAX_NAME_CHARS} characters, no control characters, and is not 32 hexadecimal digits"));
+        return wrong(
+            "/name",
+            format!(
+                "a name has 1 to {MAX_NAME_CHARS} characters, no control characters, and is not 32 hexadecimal digits"
+            ),
+        );
     }
     let long = |t: &str| t.is_empty() || t.chars().count() > MAX_LABEL_CHARS;
     if s.labels.len() > MAX_LABELS || s.labels.iter().any(|(k, v)| long(k) || v.chars().count() > MAX_LABEL_CHARS) {
-        return wrong("/labels", format!("at most {MAX_LABELS} labels, each key and value of at most {MAX_LABEL_CHARS} characters"));
+        return wrong(
+            "/labels",
+            format!("at most {MAX_LABELS} labels, each key and value of at most {MAX_LABEL_CHARS} characters"),
+        );
     }
     if let RestartStrategy::ExponentialDelay { backoff_multiplier, jitter_factor, .. } = &s.restart
         && (!(1.0..=100.0).contains(backoff_multiplier) || !(0.0..=1.0).contains(jitter_factor))
@@ -155,7 +178,8 @@ fn duration(options: &BTreeMap<String, String>, key: &str) -> Result<Option<u64>
 }
 
 fn retained_option(options: &BTreeMap<String, String>) -> Result<Option<u32>> {
-    Ok(integer(options, "execution.checkpointing.num-retained")?.or(integer(options, "state.checkpoints.num-retained")?))
+    Ok(integer(options, "execution.checkpointing.num-retained")?
+        .or(integer(options, "state.checkpoints.num-retained")?))
 }
 
 fn on_cancel_option(options: &BTreeMap<String, String>) -> Result<Option<OnCancel>> {
@@ -182,12 +206,19 @@ fn mode_option(options: &BTreeMap<String, String>) -> Result<Option<CheckpointMo
 fn restart_option(options: &BTreeMap<String, String>) -> Result<Option<RestartStrategy>> {
     let key = "restart-strategy.type";
     let Some(kind) = options.get(key) else { return Ok(None) };
-    let (strategy, members): (&str, &[(&str, &str, bool)]) = match kind.to_ascii_lowercase().replace('_', "-").as_str() {
+    let (strategy, members): (&str, &[(&str, &str, bool)]) = match kind.to_ascii_lowercase().replace('_', "-").as_str()
+    {
         "none" | "off" | "disable" => ("none", &[]),
-        "fixed-delay" | "fixeddelay" => ("fixed_delay", &[("attempts", "attempts", false), ("delay", "delay_ms", true)]),
+        "fixed-delay" | "fixeddelay" => {
+            ("fixed_delay", &[("attempts", "attempts", false), ("delay", "delay_ms", true)])
+        }
         "failure-rate" | "failurerate" => (
             "failure_rate",
-            &[("max-failures-per-interval", "max_failures", false), ("failure-rate-interval", "interval_ms", true), ("delay", "delay_ms", true)],
+            &[
+                ("max-failures-per-interval", "max_failures", false),
+                ("failure-rate-interval", "interval_ms", true),
+                ("delay", "delay_ms", true),
+            ],
         ),
         "exponential-delay" | "exponentialdelay" => (
             "exponential_delay",
@@ -206,19 +237,38 @@ fn restart_option(options: &BTreeMap<String, String>) -> Result<Option<RestartSt
     for (suffix, member, is_duration) in members {
         let key = format!("restart-strategy.{}.{suffix}", strategy.replace('_', "-"));
         if let Some(value) = options.get(&key) {
-            let number = if *is_duration { duration(options, &key)?.map(Into::into) } else { serde_json::from_str(value.trim()).ok().filter(serde_json::Value::is_number) };
+            let number = if *is_duration {
+                duration(options, &key)?.map(Into::into)
+            } else {
+                serde_json::from_str(value.trim()).ok().filter(serde_json::Value::is_number)
+            };
             json.insert((*member).to_owned(), number.ok_or_else(|| bad_option(&key, value, "a number"))?);
         }
     }
-    let strategy = serde_json::from_value(json.into()).map_err(|e| Error::invalid("invalid_option", "the restart-strategy options do not fit").caused_by(&e))?;
+    let strategy = serde_json::from_value(json.into())
+        .map_err(|e| Error::invalid("invalid_option", "the restart-strategy options do not fit").caused_by(&e))?;
     Ok(Some(strategy))
 }
 
 /// Settings of an ordinary job, for tests of other modules.
 #[cfg(test)]
 pub fn defaults_for_tests() -> JobSettings {
-    let checkpointing = CheckpointSettings { interval_ms: 10_000, min_pause_ms: 0, timeout_ms: 600_000, retained: 3, on_cancel: OnCancel::Retain, mode: CheckpointMode::ExactlyOnce };
-    JobSettings { parallelism: 1, max_parallelism: 128, checkpointing, restart: RestartStrategy::default(), restore: None, labels: BTreeMap::new() }
+    let checkpointing = CheckpointSettings {
+        interval_ms: 10_000,
+        min_pause_ms: 0,
+        timeout_ms: 600_000,
+        retained: 3,
+        on_cancel: OnCancel::Retain,
+        mode: CheckpointMode::ExactlyOnce,
+    };
+    JobSettings {
+        parallelism: 1,
+        max_parallelism: 128,
+        checkpointing,
+        restart: RestartStrategy::default(),
+        restore: None,
+        labels: BTreeMap::new(),
+    }
 }
 
 #[cfg(test)]
@@ -237,12 +287,19 @@ mod tests {
         assert_eq!((from_set.parallelism, from_set.checkpointing.interval_ms), (3, 2000));
         let body = SubmitRequest { parallelism: Some(2), ..SubmitRequest::default() };
         assert_eq!(resolve(&body, &set, &service).unwrap().parallelism, 2);
-        assert_eq!(resolve(&SubmitRequest::default(), &options(&[]), &service).unwrap().checkpointing.interval_ms, service.checkpoint_interval_ms);
+        assert_eq!(
+            resolve(&SubmitRequest::default(), &options(&[]), &service).unwrap().checkpointing.interval_ms,
+            service.checkpoint_interval_ms
+        );
     }
 
     #[test]
     fn restart_options_use_flinks_names() {
-        let set = options(&[("restart-strategy.type", "fixed-delay"), ("restart-strategy.fixed-delay.attempts", "5"), ("restart-strategy.fixed-delay.delay", "250 ms")]);
+        let set = options(&[
+            ("restart-strategy.type", "fixed-delay"),
+            ("restart-strategy.fixed-delay.attempts", "5"),
+            ("restart-strategy.fixed-delay.delay", "250 ms"),
+        ]);
         let got = resolve(&SubmitRequest::default(), &set, &Settings::for_tests()).unwrap().restart;
         assert_eq!(got, RestartStrategy::FixedDelay { attempts: 5, delay_ms: 250 });
     }
@@ -252,7 +309,12 @@ mod tests {
         let body = SubmitRequest { parallelism: Some(0), ..SubmitRequest::default() };
         let error = resolve(&body, &options(&[]), &Settings::for_tests()).unwrap_err();
         assert_eq!(error.place, Some(crate::error::Place::Pointer { pointer: "/parallelism".into() }));
-        let error = resolve(&SubmitRequest::default(), &options(&[("execution.checkpointing.mode", "maybe")]), &Settings::for_tests()).unwrap_err();
+        let error = resolve(
+            &SubmitRequest::default(),
+            &options(&[("execution.checkpointing.mode", "maybe")]),
+            &Settings::for_tests(),
+        )
+        .unwrap_err();
         assert!(error.message.contains("EXACTLY_ONCE"), "{error}");
     }
 }

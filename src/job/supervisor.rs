@@ -92,7 +92,11 @@ fn start_master(context: &Arc<Context>, masters: &mut JoinSet<JobId>, job: Job, 
     let (commands, receiver) = mpsc::channel(COMMAND_CAPACITY);
     let metrics = Arc::new(Mutex::new(ExecutionMetrics::default()));
     let id = job.id;
-    context.running.lock().expect("no panic while held").insert(id, RunningJob { commands, metrics: Arc::clone(&metrics) });
+    context
+        .running
+        .lock()
+        .expect("no panic while held")
+        .insert(id, RunningJob { commands, metrics: Arc::clone(&metrics) });
     let master = Master { context: Arc::clone(context), job, lease, commands: receiver, metrics };
     masters.spawn(async move {
         master.run().await;
@@ -102,7 +106,8 @@ fn start_master(context: &Arc<Context>, masters: &mut JoinSet<JobId>, job: Job, 
 
 /// Renews; a job that is not among the renewed is somebody else's now. Notices cancels that another instance stored.
 async fn renew_leases(context: &Context) {
-    let running: Vec<(JobId, RunningJob)> = context.running.lock().expect("no panic while held").iter().map(|(id, job)| (*id, job.clone())).collect();
+    let running: Vec<(JobId, RunningJob)> =
+        context.running.lock().expect("no panic while held").iter().map(|(id, job)| (*id, job.clone())).collect();
     if running.is_empty() {
         return;
     }

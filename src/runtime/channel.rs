@@ -75,7 +75,11 @@ impl Outputs {
                     *next = (*next + 1) % edge.senders.len();
                 }
                 Partitioner::Hash { hasher, max_parallelism } => {
-                    let parts = hasher.partition(batch, edge.senders.len(), *max_parallelism)?;
+                    let parts = hasher.partition(
+                        batch,
+                        u32::try_from(edge.senders.len()).unwrap_or(u32::MAX),
+                        *max_parallelism,
+                    )?;
                     for (sender, part) in edge.senders.iter().zip(parts) {
                         if let Some(part) = part {
                             send(sender, Element::Batch(part), cancel, metrics)?;

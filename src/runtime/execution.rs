@@ -23,11 +23,11 @@ use crate::error::{Error, Result};
 use crate::expr::EvalContext;
 use crate::graph::{Exchange, JobGraph, OperatorKind, OperatorSpec, SinkSpec, key_group};
 use crate::id::{JobId, OperatorId};
+use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
 use crate::operator::key_hasher::KeyHasher;
 use crate::operator::window_aggregate::WindowAggregateOperator;
 use crate::operator::window_table::WindowTableOperator;
-use crate::operator::Operator;
 use crate::state::{RestoredState, SharedMemory, StateContext};
 use crate::types::Schema;
 
@@ -88,7 +88,8 @@ impl Execution {
     /// Starts all subtask threads. They open their operators and then report `Running`, or `Failed`; events of all of
     /// them come through `events`.
     pub fn start(spec: ExecutionSpec, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Execution> {
-        let parallelisms: Vec<usize> = spec.graph.vertices.iter().map(|v| vertex_parallelism(v.parallelism, spec.parallelism)).collect();
+        let parallelisms: Vec<usize> =
+            spec.graph.vertices.iter().map(|v| vertex_parallelism(v.parallelism, spec.parallelism)).collect();
         let (inputs, outputs) = connect(&spec, &parallelisms)?;
         let cancel = CancelFlag::default();
         let mut execution = Execution {
@@ -198,7 +199,14 @@ type Wires = (Vec<Vec<Receiver<Element>>>, Vec<Vec<Output>>);
 
 /// Makes the channels: per subtask (vertices in order) its receivers and its outputs.
 fn connect(spec: &ExecutionSpec, parallelisms: &[usize]) -> Result<Wires> {
-    let first: Vec<usize> = parallelisms.iter().scan(0, |sum, p| { let start = *sum; *sum += p; Some(start) }).collect();
+    let first: Vec<usize> = parallelisms
+        .iter()
+        .scan(0, |sum, p| {
+            let start = *sum;
+            *sum += p;
+            Some(start)
+        })
+        .collect();
     let total = parallelisms.iter().sum();
     let mut inputs: Vec<Vec<Receiver<Element>>> = (0..total).map(|_| Vec::new()).collect();
     let mut outputs: Vec<Vec<Output>> = (0..total).map(|_| Vec::new()).collect();
@@ -256,7 +264,14 @@ fn output_of(graph: &JobGraph, vertex: usize) -> Result<&Schema> {
 }
 
 /// The body of a subtask thread: whatever happens inside ends as at most one event.
-fn supervise(spec: &ExecutionSpec, fresh: &FreshSplits, seed: TaskSeed, events: &mpsc::UnboundedSender<TaskEvent>, cancel: &CancelFlag, metrics: &Arc<TaskMetrics>) {
+fn supervise(
+    spec: &ExecutionSpec,
+    fresh: &FreshSplits,
+    seed: TaskSeed,
+    events: &mpsc::UnboundedSender<TaskEvent>,
+    cancel: &CancelFlag,
+    metrics: &Arc<TaskMetrics>,
+) {
     let task = seed.task;
     let result = catch_unwind(AssertUnwindSafe(|| run(spec, fresh, seed, events, cancel, metrics)));
     let error = match result {
@@ -264,7 +279,8 @@ fn supervise(spec: &ExecutionSpec, fresh: &FreshSplits, seed: TaskSeed, events: 
         Ok(Err(error)) if error.code == CANCELLED => return,
         Ok(Err(error)) => error,
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            let text =
+                panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
             Error::internal(format!("a subtask panicked: {}", text.unwrap_or("no message")))
         }
     };
@@ -272,8 +288,21 @@ fn supervise(spec: &ExecutionSpec, fresh: &FreshSplits, seed: TaskSeed, events: 
     let _ = events.send(TaskEvent::Failed { task, error });
 }
 
-fn run(spec: &ExecutionSpec, fresh: &FreshSplits, seed: TaskSeed, events: &mpsc::UnboundedSender<TaskEvent>, cancel: &CancelFlag, metrics: &Arc<TaskMetrics>) -> Result<()> {
-    let opener = Opener { spec, fresh, task: seed.task, parallelism: vertex_parallelism(spec.graph.vertices[seed.task.vertex].parallelism, spec.parallelism), context: eval_context(&spec.graph)? };
+fn run(
+    spec: &ExecutionSpec,
+    fresh: &FreshSplits,
+    seed: TaskSeed,
+    events: &mpsc::UnboundedSender<TaskEvent>,
+    cancel: &CancelFlag,
+    metrics: &Arc<TaskMetrics>,
+) -> Result<()> {
+    let opener = Opener {
+        spec,
+        fresh,
+        task: seed.task,
+        parallelism: vertex_parallelism(spec.graph.vertices[seed.task.vertex].parallelism, spec.parallelism),
+        context: eval_context(&spec.graph)?,
+    };
     let operators = &spec.graph.vertices[seed.task.vertex].operators;
     let (head, rest) = operators.split_first().ok_or_else(|| Error::internal("a vertex has no operator"))?;
     let outputs = Outputs { edges: seed.outputs, cancel: cancel.clone(), metrics: Arc::clone(metrics) };
@@ -285,8 +314,17 @@ fn run(spec: &ExecutionSpec, fresh: &FreshSplits, seed: TaskSeed, events: &mpsc:
         chain.close()?;
         result
     } else {
-        let edge = spec.graph.edges.iter().find(|e| e.to == seed.task.vertex).ok_or_else(|| Error::internal("a vertex has inputs but no edge"))?;
-        let mut chain = Chain { links: opener.links(operators, output_of(&spec.graph, edge.from)?)?, outputs, metrics: Arc::clone(metrics) };
+        let edge = spec
+            .graph
+            .edges
+            .iter()
+            .find(|e| e.to == seed.task.vertex)
+            .ok_or_else(|| Error::internal("a vertex has inputs but no edge"))?;
+        let mut chain = Chain {
+            links: opener.links(operators, output_of(&spec.graph, edge.from)?)?,
+            outputs,
+            metrics: Arc::clone(metrics),
+        };
         let result = run_inputs(&io, &mut InputGate::new(seed.inputs, spec.exactly_once), &mut chain);
         chain.close()?;
         result
@@ -296,7 +334,9 @@ fn run(spec: &ExecutionSpec, fresh: &FreshSplits, seed: TaskSeed, events: &mpsc:
 /// The evaluation settings of a graph.
 pub fn eval_context(graph: &JobGraph) -> Result<EvalContext> {
     let zone = graph.options.get("table.local-time-zone").map_or("UTC", String::as_str);
-    let time_zone = zone.parse().map_err(|_| Error::invalid("unknown_time_zone", format!("'{zone}' is not a time zone; use a name such as 'Europe/Berlin'")))?;
+    let time_zone = zone.parse().map_err(|_| {
+        Error::invalid("unknown_time_zone", format!("'{zone}' is not a time zone; use a name such as 'Europe/Berlin'"))
+    })?;
     Ok(EvalContext { time_zone })
 }
 
@@ -311,7 +351,13 @@ struct Opener<'a> {
 
 impl Opener<'_> {
     fn task_context(&self, operator_id: OperatorId) -> TaskContext {
-        TaskContext { job_id: self.spec.job_id, operator_id, attempt: self.spec.attempt, subtask: self.task.subtask, parallelism: self.parallelism }
+        TaskContext {
+            job_id: self.spec.job_id,
+            operator_id,
+            attempt: self.spec.attempt,
+            subtask: self.task.subtask,
+            parallelism: self.parallelism,
+        }
     }
 
     fn operator_state(&self, id: OperatorId) -> &[Value] {
@@ -328,7 +374,15 @@ impl Opener<'_> {
                     restored.splits.clone_from(fresh);
                 }
                 let reader = connector.reader(source, &self.task_context(operator.id), restored.splits.clone())?;
-                SourceParts { id: operator.id, reader, projection: source.projection.as_deref(), output: &operator.output, watermark: source.watermark.as_ref(), restored, place }
+                SourceParts {
+                    id: operator.id,
+                    reader,
+                    projection: source.projection.as_deref(),
+                    output: &operator.output,
+                    watermark: source.watermark.as_ref(),
+                    restored,
+                    place,
+                }
             }
             OperatorKind::Values { rows } => {
                 if restored.splits.is_empty() {
@@ -336,7 +390,15 @@ impl Opener<'_> {
                 }
                 let own = if self.task.subtask == 0 { restored.splits.clone() } else { Vec::new() };
                 let reader = Box::new(ValuesReader::new(rows, &operator.output, &self.context, own)?);
-                SourceParts { id: operator.id, reader, projection: None, output: &operator.output, watermark: None, restored, place }
+                SourceParts {
+                    id: operator.id,
+                    reader,
+                    projection: None,
+                    output: &operator.output,
+                    watermark: None,
+                    restored,
+                    place,
+                }
             }
             _ => return Err(Error::internal("a vertex without inputs must start with a source")),
         };
@@ -356,13 +418,23 @@ impl Opener<'_> {
     fn link(&self, operator: &OperatorSpec, input: &Schema) -> Result<LinkOperator> {
         let transform: Box<dyn Operator> = match &operator.kind {
             OperatorKind::Calc(calc) => Box::new(CalcOperator::new(calc, &operator.output, &self.context)?),
-            OperatorKind::WindowTable(window) => Box::new(WindowTableOperator::new(window, &operator.output, &self.context)?),
+            OperatorKind::WindowTable(window) => {
+                Box::new(WindowTableOperator::new(window, &operator.output, &self.context)?)
+            }
             OperatorKind::WindowAggregate(window) => {
                 let state = self.state_context(operator);
-                Box::new(WindowAggregateOperator::open(window, input, &operator.output, state, self.operator_state(operator.id))?)
+                Box::new(WindowAggregateOperator::open(
+                    window,
+                    input,
+                    &operator.output,
+                    state,
+                    self.operator_state(operator.id),
+                )?)
             }
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
-            OperatorKind::Source(_) | OperatorKind::Values { .. } => return Err(Error::internal("a source cannot have an input")),
+            OperatorKind::Source(_) | OperatorKind::Values { .. } => {
+                return Err(Error::internal("a source cannot have an input"));
+            }
         };
         Ok(LinkOperator::Transform(transform))
     }
@@ -379,7 +451,11 @@ impl Opener<'_> {
         let keyed = self.spec.restored.get(&operator.id).and_then(|r| r.keyed.get(self.task.subtask));
         StateContext {
             dir: self.spec.work_dir.join(format!("{}-{}", operator.id, self.task.subtask)),
-            key_groups: key_group::range_of(self.task.subtask, u32::try_from(self.parallelism).unwrap_or(1), self.spec.max_parallelism),
+            key_groups: key_group::range_of(
+                self.task.subtask,
+                u32::try_from(self.parallelism).unwrap_or(1),
+                self.spec.max_parallelism,
+            ),
             max_parallelism: self.spec.max_parallelism,
             memory_budget_bytes: self.spec.memory_bytes / stateful_subtasks(self.spec).max(1),
             shared: Arc::clone(&self.spec.shared_memory),
@@ -391,5 +467,9 @@ impl Opener<'_> {
 /// How many operator subtasks share the job's memory for keyed state.
 fn stateful_subtasks(spec: &ExecutionSpec) -> usize {
     let is_stateful = |o: &&OperatorSpec| matches!(o.kind, OperatorKind::WindowAggregate(_));
-    spec.graph.vertices.iter().map(|v| v.operators.iter().filter(is_stateful).count() * vertex_parallelism(v.parallelism, spec.parallelism)).sum()
+    spec.graph
+        .vertices
+        .iter()
+        .map(|v| v.operators.iter().filter(is_stateful).count() * vertex_parallelism(v.parallelism, spec.parallelism))
+        .sum()
 }

@@ -74,7 +74,13 @@ pub enum TaskEvent {
     /// Operators are open and state is restored.
     Running { task: TaskId },
     /// A barrier passed; the local images are taken.
-    Acknowledge { task: TaskId, checkpoint_id: u64, snapshots: Vec<(OperatorId, OperatorSnapshot)>, alignment_ms: u64, sync_ms: u64 },
+    Acknowledge {
+        task: TaskId,
+        checkpoint_id: u64,
+        snapshots: Vec<(OperatorId, OperatorSnapshot)>,
+        alignment_ms: u64,
+        sync_ms: u64,
+    },
     /// A sink subtask published everything up to this checkpoint.
     Committed { task: TaskId, checkpoint_id: u64 },
     /// A source subtask has read all its input (or was drained).

@@ -60,7 +60,9 @@ impl RestoredSource {
             let stored: StoredSource = serde_json::from_value(state.clone())
                 .ok()
                 .filter(|s: &StoredSource| s.v == STATE_VERSION)
-                .ok_or_else(|| Error::corrupt("source_state", format!("a source's stored state is not of version {STATE_VERSION}")))?;
+                .ok_or_else(|| {
+                    Error::corrupt("source_state", format!("a source's stored state is not of version {STATE_VERSION}"))
+                })?;
             emitted = emitted.min(stored.emitted);
             all.extend(stored.splits);
         }
@@ -129,8 +131,14 @@ impl SourceDriver {
             }),
         };
         let (subtask, parallelism) = parts.place;
-        let watermarks: Vec<_> =
-            parts.restored.watermarks.iter().enumerate().filter(|(i, _)| i % parallelism == subtask).map(|(_, w)| *w).collect();
+        let watermarks: Vec<_> = parts
+            .restored
+            .watermarks
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| i % parallelism == subtask)
+            .map(|(_, w)| *w)
+            .collect();
         let active = parts
             .reader
             .splits()
@@ -165,7 +173,11 @@ impl SourceDriver {
 
     /// Reads one batch and pushes it into the chain.
     pub fn turn(&mut self, chain: &mut Chain) -> Result<Turn> {
-        let preferred = if self.active.len() > 1 { self.active.iter().copied().min_by_key(|i| self.watermark_of(*i)) } else { None };
+        let preferred = if self.active.len() > 1 {
+            self.active.iter().copied().min_by_key(|i| self.watermark_of(*i))
+        } else {
+            None
+        };
         match self.reader.poll(preferred)? {
             Poll::Batch { split, batch } => {
                 self.count(chain, batch.num_rows());
@@ -177,7 +189,11 @@ impl SourceDriver {
                 Ok(Turn::Rows)
             }
             Poll::Pending { retry_after_ms } => {
-                let timed_out = self.event_time.as_ref().and_then(|e| e.idle_timeout).is_some_and(|t| self.last_rows.elapsed() >= t);
+                let timed_out = self
+                    .event_time
+                    .as_ref()
+                    .and_then(|e| e.idle_timeout)
+                    .is_some_and(|t| self.last_rows.elapsed() >= t);
                 // A subtask that owns no split at all must not hold up the others.
                 if timed_out || self.reader.splits().is_empty() {
                     self.set_idle(true, chain)?;
@@ -200,9 +216,15 @@ impl SourceDriver {
 
     /// The reader's part of a snapshot.
     pub fn snapshot(&self) -> Result<(OperatorId, OperatorSnapshot)> {
-        let splits = self.reader.splits().into_iter().enumerate().map(|(i, split)| StoredSplit { split, watermark: self.watermark_of(i) });
+        let splits = self
+            .reader
+            .splits()
+            .into_iter()
+            .enumerate()
+            .map(|(i, split)| StoredSplit { split, watermark: self.watermark_of(i) });
         let stored = StoredSource { v: STATE_VERSION, splits: splits.collect(), emitted: self.emitted };
-        let value = serde_json::to_value(stored).map_err(|e| Error::internal("encoding a source's state failed").caused_by(&e))?;
+        let value = serde_json::to_value(stored)
+            .map_err(|e| Error::internal("encoding a source's state failed").caused_by(&e))?;
         Ok((self.id, OperatorSnapshot { keyed: None, operator_state: Some(value) }))
     }
 
@@ -222,7 +244,10 @@ impl SourceDriver {
         let now = self.reader.counters();
         TaskMetrics::add(&chain.metrics.records_in, rows as u64);
         TaskMetrics::add(&chain.metrics.bytes_in, now.bytes.saturating_sub(self.counted.bytes));
-        TaskMetrics::add(&chain.metrics.skipped_records, now.skipped_records.saturating_sub(self.counted.skipped_records));
+        TaskMetrics::add(
+            &chain.metrics.skipped_records,
+            now.skipped_records.saturating_sub(self.counted.skipped_records),
+        );
         self.counted = now;
     }
 
@@ -269,12 +294,16 @@ impl SourceDriver {
         if rowtimes.null_count() > 0 {
             return Err(Error::invalid(
                 "null_rowtime",
-                format!("the rowtime column '{}' is null in a record; filter such records out or give it a default in the watermark's table", rows.schema().field(event_time.rowtime).name()),
+                format!(
+                    "the rowtime column '{}' is null in a record; filter such records out or give it a default in the watermark's table",
+                    rows.schema().field(event_time.rowtime).name()
+                ),
             ));
         }
         let promised = event_time.expr.evaluate(&rows)?;
         let (rowtimes, promised) = (milliseconds(rowtimes)?, milliseconds(&promised)?);
-        let ceiling = self.active.iter().filter(|i| **i != split).map(|i| self.watermark_of(*i)).min().unwrap_or(Watermark::MAX);
+        let ceiling =
+            self.active.iter().filter(|i| **i != split).map(|i| self.watermark_of(*i)).min().unwrap_or(Watermark::MAX);
         let watermark_at = |i: usize| (!promised.is_null(i)).then(|| promised.value(i));
         // Before the first row of a split nothing older than what was already sent is promised by it.
         let current = self.watermark_of(split).max(if self.active.len() == 1 { self.emitted } else { Watermark::MIN });

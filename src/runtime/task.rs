@@ -92,7 +92,12 @@ fn receive(control: &Receiver<Control>, wait: Duration) -> Result<Option<Control
 
 type Snapshots = Vec<(crate::id::OperatorId, crate::operator::OperatorSnapshot)>;
 
-fn acknowledge(io: &TaskIo, barrier: Barrier, alignment_ms: u64, snapshot: impl FnOnce() -> Result<Snapshots>) -> Result<()> {
+fn acknowledge(
+    io: &TaskIo,
+    barrier: Barrier,
+    alignment_ms: u64,
+    snapshot: impl FnOnce() -> Result<Snapshots>,
+) -> Result<()> {
     let since = Instant::now();
     let snapshots = snapshot()?;
     let (task, checkpoint_id, sync_ms) = (io.task, barrier.checkpoint_id, millis(since));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBPinnableSlice, FlushOptions,
-    LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 
 use super::{SharedMemory, StateContext, StateSnapshot, restore};
@@ -39,6 +39,7 @@ pub struct Backend {
     dir: PathBuf,
     key_groups: Range<u16>,
     tables: Vec<String>,
+    shared: Arc<SharedMemory>,
     snapshots: u64,
     restored: bool,
 }
@@ -79,6 +80,7 @@ impl Backend {
             dir: context.dir.clone(),
             key_groups: context.key_groups.clone(),
             tables: names,
+            shared: context.shared.clone(),
             snapshots: 0,
             restored: !context.restored.is_empty(),
         };
@@ -111,6 +113,25 @@ impl Backend {
         let mut options = WriteOptions::default();
         options.disable_wal(true);
         Ok(Writes { backend: self, table: family(&self.db, table)?, options, batch: WriteBatch::default() })
+    }
+
+    /// Writes many entries as one sorted file, past the memtable: several times faster than [`Backend::writes`] from some
+    /// ten thousand entries on. `fill` puts keys in ascending order, at least one.
+    pub fn ingest(
+        &self,
+        table: &str,
+        fill: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        let error = |e| write_error(&self.dir, e);
+        let path = self.dir.join("ingest.tmp");
+        let options = table_options(&self.shared);
+        let mut writer = SstFileWriter::create(&options);
+        writer.open(&path).map_err(error)?;
+        fill(&mut |key, value| writer.put(key, value).map_err(error))?;
+        writer.finish().map_err(error)?;
+        let mut ingest = IngestExternalFileOptions::default();
+        ingest.set_move_files(true);
+        self.db.ingest_external_file_cf_opts(&family(&self.db, table)?, &ingest, vec![path]).map_err(error)
     }
 
     /// The values of these keys, in their order.

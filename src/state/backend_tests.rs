@@ -43,7 +43,7 @@ fn ssts(snapshot: &StateSnapshot) -> Vec<String> {
 
 #[test]
 fn restore_in_place_keeps_the_names_of_unchanged_files() {
-    let tmp = tempfile::tempdir().unwrap();
+    let tmp = crate::state::test_dir();
     let mut first = open(&context(&tmp.path().join("a"), 0..128, vec![])).unwrap();
     fill(&first, b"1");
     let one = first.snapshot().unwrap();
@@ -68,7 +68,7 @@ fn restore_in_place_keeps_the_names_of_unchanged_files() {
 
 #[test]
 fn import_takes_the_owned_key_groups_of_each_old_subtask() {
-    let tmp = tempfile::tempdir().unwrap();
+    let tmp = crate::state::test_dir();
     let old = |name: &str, groups: Range<u16>, value: &[u8]| {
         let mut backend = open(&context(&tmp.path().join(name), groups.clone(), vec![])).unwrap();
         fill(&backend, value);
@@ -82,7 +82,7 @@ fn import_takes_the_owned_key_groups_of_each_old_subtask() {
 
 #[test]
 fn scans_prefixes_deletes() {
-    let tmp = tempfile::tempdir().unwrap();
+    let tmp = crate::state::test_dir();
     let backend = open(&context(tmp.path(), 0..4, vec![])).unwrap();
     fill(&backend, b"v");
     assert_eq!(backend.prefixes(TABLE, 2).unwrap(), (0..4u16).map(|g| g.to_be_bytes().to_vec()).collect::<Vec<_>>());
@@ -99,7 +99,7 @@ fn scans_prefixes_deletes() {
 #[test]
 fn damaged_files_are_corrupt_and_named() {
     for damage in ["missing sst", "short sst", "flipped sst", "missing CURRENT", "missing MANIFEST"] {
-        let tmp = tempfile::tempdir().unwrap();
+        let tmp = crate::state::test_dir();
         let mut backend = open(&context(&tmp.path().join("a"), 0..128, vec![])).unwrap();
         fill(&backend, b"value");
         let snapshot = backend.snapshot().unwrap();
@@ -130,7 +130,7 @@ fn damaged_files_are_corrupt_and_named() {
 
 #[test]
 fn another_layout_or_format_is_refused() {
-    let tmp = tempfile::tempdir().unwrap();
+    let tmp = crate::state::test_dir();
     let mut backend = open(&context(&tmp.path().join("a"), 0..128, vec![])).unwrap();
     let snapshots: Vec<_> = (0..2).map(|_| backend.snapshot().unwrap().dir).collect();
     for (dir, groups) in snapshots.into_iter().zip([0..128, 0..64]) {

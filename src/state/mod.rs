@@ -66,3 +66,9 @@ pub struct StateSnapshot {
     pub files: Vec<(String, u64)>,
     pub key_groups: Range<u16>,
 }
+
+/// A folder for tests; in memory where the system has such a place, because RocksDB syncs every file.
+#[cfg(test)]
+pub(crate) fn test_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("tests need a writable folder")
+}

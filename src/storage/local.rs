@@ -134,12 +134,19 @@ impl LocalFolder {
         let parent = object.parent().expect("an object lies in the store's folder");
         let mut attempts = 0;
         let outcome = loop {
-            fs::create_dir_all(parent).map_err(failed)?;
             attempts += 1;
+            // A folder that vanishes shows as missing, or as existing while it is created.
+            let may_have_vanished =
+                |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists);
+            match fs::create_dir_all(parent) {
+                Ok(()) => {}
+                Err(e) if may_have_vanished(&e) && attempts < MAX_LINK_ATTEMPTS => continue,
+                Err(e) => return Err(failed(e)),
+            }
             match fs::hard_link(&staged.0, &object) {
                 Ok(()) => break PutOutcome::Created,
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => break PutOutcome::Exists,
-                Err(e) if e.kind() == io::ErrorKind::NotFound && attempts < MAX_LINK_ATTEMPTS => {}
+                Err(e) if may_have_vanished(&e) && attempts < MAX_LINK_ATTEMPTS => {}
                 Err(e) => return Err(failed(e)),
             }
         };

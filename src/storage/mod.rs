@@ -82,15 +82,13 @@ impl Store {
     /// one). Credentials and endpoints come from the environment, as the vendors' tools name them: `AWS_…`,
     /// `GOOGLE_…`, `AZURE_…`. Does not touch the network: see [`Store::probe`].
     pub async fn open(uri: &str) -> Result<Store> {
-        Self::open_with(
-            uri,
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
-        )
-        .await
+        let variables: Vec<_> =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+        Self::open_with(uri, variables).await
     }
 
     /// As [`Store::open`], with these variables instead of the environment's.
-    pub async fn open_with(uri: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Store> {
+    pub async fn open_with(uri: &str, variables: Vec<(String, String)>) -> Result<Store> {
         open::open(uri, variables.into_iter().collect(), open::retry()).await
     }
 
@@ -101,10 +99,16 @@ impl Store {
             return local.put_if_absent(key, bytes).await;
         }
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.objects.put_opts(&path, PutPayload::from_bytes(bytes), options).await {
+        match self.objects.put_opts(&path, PutPayload::from_bytes(bytes.clone()), options).await {
             Ok(_) => Ok(PutOutcome::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(PutOutcome::Exists),
-            Err(e) => Err(from_write("storing", &self.uri_of(key), e)),
+            // Conditional puts are not repeated below: the answer may be lost, and a server that refuses a large body
+            // may close the connection before its answer is read. What is there tells.
+            Err(e) => match self.get(key).await {
+                Ok(there) if there == bytes => Ok(PutOutcome::Created),
+                Ok(_) => Ok(PutOutcome::Exists),
+                Err(_) => Err(from_write("storing", &self.uri_of(key), e)),
+            },
         }
     }
 
@@ -183,8 +187,8 @@ impl Store {
     }
 
     /// Deletes objects; missing ones are fine. All are tried, then the first failure is returned.
-    pub async fn delete(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
-        let paths = keys.into_iter().map(|key| self.path(key.as_ref())).collect::<Result<Vec<_>>>()?;
+    pub async fn delete(&self, keys: &[String]) -> Result<()> {
+        let paths = keys.iter().map(|key| self.path(key)).collect::<Result<Vec<_>>>()?;
         if paths.is_empty() {
             return Ok(());
         }
@@ -242,7 +246,7 @@ impl Store {
     pub async fn probe(&self) -> Result<()> {
         let key = format!("probe/{}", InstanceId::generate());
         let probed = self.probe_with(&key).await;
-        let deleted = self.delete([&key]).await;
+        let deleted = self.delete(std::slice::from_ref(&key)).await;
         probed?;
         deleted?;
         match self.exists(&key).await? {

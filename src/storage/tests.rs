@@ -372,13 +372,21 @@ async fn a_missing_bucket_and_wrong_credentials_are_told_apart_from_a_missing_ob
     check_error(store.get("a").await, ErrorKind::Unavailable, "store_access_denied");
 }
 
-/// Ignores `PutMode::Create`, as old S3 clones do.
-#[derive(Debug)]
-struct Overwriting(InMemory);
+/// How a store misbehaves when it is put to.
+#[derive(Debug, PartialEq)]
+enum Flaw {
+    /// Ignores `PutMode::Create`, as old S3 clones do.
+    Overwrites,
+    /// Stores the object, but its answer is lost.
+    AnswerLost,
+}
 
-impl std::fmt::Display for Overwriting {
+#[derive(Debug)]
+struct Flawed(Flaw, InMemory);
+
+impl std::fmt::Display for Flawed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Overwriting")
+        write!(f, "{:?}", self.0)
     }
 }
 
@@ -387,17 +395,24 @@ type StoreResult<T> = object_store::Result<T>;
 type StoreStream<T> = futures::stream::BoxStream<'static, StoreResult<T>>;
 type StoreFuture<'a, T> = futures::future::BoxFuture<'a, StoreResult<T>>;
 
-impl ObjectStore for Overwriting {
+impl ObjectStore for Flawed {
     fn put_opts<'a, 's: 'r, 'l: 'r, 'r>(
         &'s self,
         location: &'l ObjectPath,
         payload: PutPayload,
-        _: PutOptions,
+        options: PutOptions,
     ) -> StoreFuture<'r, object_store::PutResult>
     where
         Self: 'r,
     {
-        self.0.put_opts(location, payload, PutOptions::default())
+        let options = if self.0 == Flaw::Overwrites { PutOptions::default() } else { options };
+        Box::pin(async move {
+            let stored = self.1.put_opts(location, payload, options).await;
+            match self.0 {
+                Flaw::Overwrites => stored,
+                Flaw::AnswerLost => Err(object_store::Error::Generic { store: "test", source: "broken pipe".into() }),
+            }
+        })
     }
     fn put_multipart_opts<'s: 'r, 'l: 'r, 'r>(
         &'s self,
@@ -407,7 +422,7 @@ impl ObjectStore for Overwriting {
     where
         Self: 'r,
     {
-        self.0.put_multipart_opts(location, options)
+        self.1.put_multipart_opts(location, options)
     }
     fn get_opts<'s: 'r, 'l: 'r, 'r>(
         &'s self,
@@ -417,13 +432,13 @@ impl ObjectStore for Overwriting {
     where
         Self: 'r,
     {
-        self.0.get_opts(location, options)
+        self.1.get_opts(location, options)
     }
     fn delete_stream(&self, locations: StoreStream<ObjectPath>) -> StoreStream<ObjectPath> {
-        self.0.delete_stream(locations)
+        self.1.delete_stream(locations)
     }
     fn list(&self, prefix: Option<&ObjectPath>) -> StoreStream<object_store::ObjectMeta> {
-        self.0.list(prefix)
+        self.1.list(prefix)
     }
     fn list_with_delimiter<'s: 'r, 'l: 'r, 'r>(
         &'s self,
@@ -432,7 +447,7 @@ impl ObjectStore for Overwriting {
     where
         Self: 'r,
     {
-        self.0.list_with_delimiter(prefix)
+        self.1.list_with_delimiter(prefix)
     }
     fn copy_opts<'s: 'r, 'l: 'r, 't: 'r, 'r>(
         &'s self,
@@ -443,15 +458,29 @@ impl ObjectStore for Overwriting {
     where
         Self: 'r,
     {
-        self.0.copy_opts(from, to, options)
+        self.1.copy_opts(from, to, options)
     }
 }
 
 #[tokio::test]
 async fn the_probe_refuses_a_store_that_replaces_objects() {
     let Fixture { store, .. } = memory().await;
-    let store = Store { objects: Arc::new(Overwriting(InMemory::new())), ..store };
+    let store = Store { objects: Arc::new(Flawed(Flaw::Overwrites, InMemory::new())), ..store };
     let error = check_error(store.probe().await, ErrorKind::Invalid, "store_unsafe");
     assert!(error.message.contains("replaces objects"), "{error}");
     assert_eq!(keys_of(&store, "").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_put_whose_answer_is_lost_is_found_out_about() {
+    let Fixture { store, folder } = memory().await;
+    let store = Store { objects: Arc::new(Flawed(Flaw::AnswerLost, InMemory::new())), ..store };
+    assert_eq!(store.put_if_absent("a", Bytes::from("one")).await.unwrap(), PutOutcome::Created);
+    assert_eq!(store.put_if_absent("a", Bytes::from("two")).await.unwrap(), PutOutcome::Exists);
+    let source = folder.path().join("source");
+    std::fs::write(&source, "one").unwrap();
+    assert_eq!(store.put_file("b", &source, None).await.unwrap().bytes, 3);
+    std::fs::write(&source, "two").unwrap();
+    check_error(store.put_file("b", &source, None).await, ErrorKind::Conflict, "object_exists");
+    store.probe().await.unwrap();
 }

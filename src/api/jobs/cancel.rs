@@ -20,7 +20,10 @@ use crate::api::problem::{Problem, ProblemBody};
         (status = 409, description = "The job has ended already", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn cancel_job(State(state): State<ApiState>, Path(job): Path<String>) -> Result<(StatusCode, Json<JobView>), Problem> {
+pub async fn cancel_job(
+    State(state): State<ApiState>,
+    Path(job): Path<String>,
+) -> Result<(StatusCode, Json<JobView>), Problem> {
     let job = state.service.job(&job).await?;
     let job = state.service.cancel(&job).await?;
     Ok((StatusCode::ACCEPTED, Json(JobView::new(&job, state.service.warnings(&job)))))

@@ -29,7 +29,11 @@ pub struct DeleteQuery {
         (status = 409, description = "The job has not ended, or has savepoints", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn delete_job(State(state): State<ApiState>, Path(job): Path<String>, Query(query): Query<DeleteQuery>) -> Result<StatusCode, Problem> {
+pub async fn delete_job(
+    State(state): State<ApiState>,
+    Path(job): Path<String>,
+    Query(query): Query<DeleteQuery>,
+) -> Result<StatusCode, Problem> {
     let job = state.service.job(&job).await?;
     state.service.delete(&job, query.delete_savepoints).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -18,7 +18,10 @@ const MAX_EXCEPTIONS: u32 = 100;
     params(("job" = String, Path, description = "The job's id or name")),
     responses((status = 200, body = ExceptionList), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
 )]
-pub async fn list_job_exceptions(State(state): State<ApiState>, Path(job): Path<String>) -> Result<Json<ExceptionList>, Problem> {
+pub async fn list_job_exceptions(
+    State(state): State<ApiState>,
+    Path(job): Path<String>,
+) -> Result<Json<ExceptionList>, Problem> {
     let job = state.service.job(&job).await?;
     let items = state.service.exceptions(job.id, MAX_EXCEPTIONS).await?;
     Ok(Json(ExceptionList { items: items.iter().map(Into::into).collect() }))

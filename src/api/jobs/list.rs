@@ -32,9 +32,15 @@ pub struct ListQuery {
 
 impl ListQuery {
     fn filter(&self) -> Result<JobFilter> {
-        let list = |text: &Option<String>| -> Vec<String> { text.iter().flat_map(|t| t.split(',')).map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect() };
+        let list = |text: &Option<String>| -> Vec<String> {
+            text.iter().flat_map(|t| t.split(',')).map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect()
+        };
         let status = list(&self.status).iter().map(|s| s.parse()).collect::<Result<_>>()?;
-        let label = |text: &String| text.split_once(':').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| Error::invalid("invalid_label", format!("label filter '{text}' is not of the form key:value")));
+        let label = |text: &String| {
+            text.split_once(':').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| {
+                Error::invalid("invalid_label", format!("label filter '{text}' is not of the form key:value"))
+            })
+        };
         let labels = list(&self.label).iter().map(label).collect::<Result<_>>()?;
         Ok(JobFilter { status, labels, name: self.name.clone() })
     }
@@ -52,7 +58,10 @@ fn position(job: &Job) -> String {
     params(ListQuery),
     responses((status = 200, body = JobPage), (status = 400, body = ProblemBody, content_type = "application/problem+json"))
 )]
-pub async fn list_jobs(State(state): State<ApiState>, Query(query): Query<ListQuery>) -> Result<Json<JobPage>, Problem> {
+pub async fn list_jobs(
+    State(state): State<ApiState>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<JobPage>, Problem> {
     let limit = page::limit(query.limit)?;
     let after: Option<(i64, JobId)> = query.page_token.as_deref().map(page::decode).transpose()?;
     let jobs = state.service.jobs(&query.filter()?, after, limit + 1).await?;

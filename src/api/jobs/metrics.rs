@@ -51,7 +51,8 @@ impl From<&TaskMetrics> for SubtaskMetrics {
             num_bytes_in: m.bytes_in.load(Relaxed),
             num_late_records_dropped: m.late_records_dropped.load(Relaxed),
             num_records_skipped: m.skipped_records.load(Relaxed),
-            current_input_watermark: Some(m.current_watermark.load(Relaxed)).filter(|w| *w != i64::MIN && *w != i64::MAX),
+            current_input_watermark: Some(m.current_watermark.load(Relaxed))
+                .filter(|w| *w != i64::MIN && *w != i64::MAX),
             back_pressured_time_ms: m.back_pressured_us.load(Relaxed) / 1000,
             state_memory_bytes: m.state_memory_bytes.load(Relaxed),
         }
@@ -66,7 +67,10 @@ impl From<&TaskMetrics> for SubtaskMetrics {
     params(("job" = String, Path, description = "The job's id or name")),
     responses((status = 200, body = MetricsView), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
 )]
-pub async fn get_job_metrics(State(state): State<ApiState>, Path(job): Path<String>) -> Result<Json<MetricsView>, Problem> {
+pub async fn get_job_metrics(
+    State(state): State<ApiState>,
+    Path(job): Path<String>,
+) -> Result<Json<MetricsView>, Problem> {
     let job = state.service.job(&job).await?;
     let subtasks = state.service.metrics(job.id).iter().map(|m| m.as_ref().into()).collect();
     Ok(Json(MetricsView { subtasks }))

@@ -64,7 +64,11 @@ impl PlanView {
         let vertices = graph.vertices.iter().map(|v| VertexView {
             name: v.name.clone(),
             parallelism: vertex_parallelism(v.parallelism, parallelism),
-            operators: v.operators.iter().map(|o| OperatorView { id: o.id.to_string(), name: o.name.clone(), columns: columns(&o.output) }).collect(),
+            operators: v
+                .operators
+                .iter()
+                .map(|o| OperatorView { id: o.id.to_string(), name: o.name.clone(), columns: columns(&o.output) })
+                .collect(),
         });
         let edges = graph.edges.iter().map(|e| {
             let exchange = match e.exchange {

@@ -24,7 +24,12 @@ use crate::job::StopRequest;
         (status = 409, description = "The job does not run", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn stop_job(State(state): State<ApiState>, Path(job): Path<String>, Query(wait): Query<WaitQuery>, OptionalBody(request): OptionalBody<StopRequest>) -> Result<Response, Problem> {
+pub async fn stop_job(
+    State(state): State<ApiState>,
+    Path(job): Path<String>,
+    Query(wait): Query<WaitQuery>,
+    OptionalBody(request): OptionalBody<StopRequest>,
+) -> Result<Response, Problem> {
     let wait = wait.duration()?;
     let job = state.service.job(&job).await?;
     let savepoint = state.service.stop(&job, &request).await?;

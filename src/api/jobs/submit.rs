@@ -53,7 +53,12 @@ pub struct DryRunView {
         (status = 409, description = "A live job has this name, or the key belongs to another body", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn submit_job(State(state): State<ApiState>, Query(query): Query<SubmitQuery>, headers: HeaderMap, Body(request): Body<SubmitRequest>) -> Result<Response, Problem> {
+pub async fn submit_job(
+    State(state): State<ApiState>,
+    Query(query): Query<SubmitQuery>,
+    headers: HeaderMap,
+    Body(request): Body<SubmitRequest>,
+) -> Result<Response, Problem> {
     if query.dry_run {
         let planned = state.service.dry_run(&request).await?;
         let s = &planned.settings;
@@ -76,6 +81,11 @@ pub async fn submit_job(State(state): State<ApiState>, Query(query): Query<Submi
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().filter(|t| !t.is_empty() && t.len() <= MAX_KEY_BYTES);
-    let text = text.ok_or_else(|| Error::invalid("invalid_idempotency_key", format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters")))?;
+    let text = text.ok_or_else(|| {
+        Error::invalid(
+            "invalid_idempotency_key",
+            format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters"),
+        )
+    })?;
     Ok(Some(text.to_owned()))
 }

@@ -1,5 +1,6 @@
 //! Flink's built-in scalar functions, one file per chapter of Flink's system-function page.
 
+mod arguments;
 mod collection;
 mod conditional;
 mod hash;

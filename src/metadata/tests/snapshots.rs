@@ -46,7 +46,7 @@ async fn a_snapshot_begins_and_completes(metadata: &Metadata) {
     let lease = running(metadata).await;
     let first = begun(metadata, &lease, Checkpoint).await;
     assert_eq!(metadata.snapshot(first.id).await.unwrap(), first);
-    assert_eq!(metadata.snapshots_in_flight().await.unwrap(), [first.clone()]);
+    assert_eq!(metadata.snapshots_in_flight().await.unwrap(), std::slice::from_ref(&first));
     // Repeated after a lost answer.
     assert!(metadata.begin_snapshot(&lease, &first, None).await.unwrap());
     let same_number = snapshot(&lease, Checkpoint, first.checkpoint_id);

@@ -20,6 +20,8 @@ use crate::state::{Backend, StateContext, StateSnapshot};
 
 const WINDOW: &str = "window";
 const DISTINCT: &str = "distinct";
+/// From this many entries on, a slice is written as a sorted file of its own.
+const INGEST_ENTRIES: usize = if cfg!(test) { 8 } else { 20_000 };
 /// Key group, slice end, slice start.
 const PREFIX_BYTES: usize = 18;
 
@@ -243,8 +245,7 @@ impl SliceStore {
 
     fn position(&self, group: u16) -> Result<usize> {
         if !self.key_groups.contains(&group) {
-            let owned = &self.key_groups;
-            return Err(Error::internal(format!("a row of key group {group} reached the subtask of {owned:?}")));
+            return Err(misrouted(group, &self.key_groups));
         }
         Ok(usize::from(group - self.key_groups.start))
     }
@@ -318,27 +319,27 @@ impl SliceStore {
     /// Writes the groups of a slice that changed.
     fn flush(&mut self, id: Window) -> Result<()> {
         let Some(slice) = self.slices.get_mut(&id).filter(|s| s.changed) else { return Ok(()) };
-        let mut writes = self.backend.writes(WINDOW)?;
-        let mut value = Vec::new();
-        for group in 0..slice.table.len() {
-            if slice.dirty.get(group).is_some_and(|dirty| !dirty) {
+        let mut changed: Vec<Vec<u32>> = vec![Vec::new(); self.key_groups.len()];
+        for group in slice.all_groups() {
+            if slice.dirty.get(group as usize).is_some_and(|dirty| !dirty) {
                 continue;
             }
-            let key = stored_key(&slice.table, group, self.max_parallelism, id);
-            let key_group = u16::from_be_bytes([key[0], key[1]]);
+            let key_group = key_group(slice.table.keys.hash(group as usize), self.max_parallelism);
             let position = usize::from(key_group.wrapping_sub(self.key_groups.start));
-            let Some(disk) = slice.disk.get_mut(position) else {
-                let owned = &self.key_groups;
-                return Err(Error::internal(format!(
-                    "a row of key group {key_group} reached the subtask of {owned:?}"
-                )));
+            let Some(groups) = changed.get_mut(position) else {
+                return Err(misrouted(key_group, &self.key_groups));
             };
-            *disk = true;
-            value.clear();
-            slice.table.write(group, &mut value);
-            writes.put(&key, &value)?;
+            groups.push(group);
         }
-        writes.commit()?;
+        slice.disk.iter_mut().zip(&changed).for_each(|(disk, changed)| *disk |= !changed.is_empty());
+        if changed.iter().map(Vec::len).sum::<usize>() >= INGEST_ENTRIES {
+            let key_groups = self.key_groups.clone();
+            self.backend.ingest(WINDOW, |put| put_sorted(&slice.table, key_groups, changed, id, put))?;
+        } else {
+            let mut writes = self.backend.writes(WINDOW)?;
+            put_sorted(&slice.table, self.key_groups.clone(), changed, id, &mut |key, value| writes.put(key, value))?;
+            writes.commit()?;
+        }
         let mut writes = self.backend.writes(DISTINCT)?;
         let SliceTable { keys, aggregates } = &mut slice.table;
         for (index, aggregate) in (0u8..).zip(aggregates) {
@@ -381,6 +382,38 @@ impl SliceStore {
         }
         Ok(())
     }
+}
+
+fn misrouted(group: u16, owned: &Range<u16>) -> Error {
+    Error::internal(format!("a row of key group {group} reached the subtask of {owned:?}"))
+}
+
+/// Puts groups, given by key group, in the order of their stored keys.
+fn put_sorted(
+    table: &SliceTable,
+    key_groups: Range<u16>,
+    groups: Vec<Vec<u32>>,
+    id: Window,
+    put: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
+    let (mut keys, mut value) = (Vec::new(), Vec::new());
+    for (key_group, groups) in key_groups.zip(groups) {
+        keys.clear();
+        let mut order = Vec::with_capacity(groups.len());
+        for group in groups {
+            let start = keys.len();
+            keys.extend_from_slice(&prefix(key_group, id));
+            table.keys.write_key(group as usize, &mut keys);
+            order.push((start..keys.len(), group));
+        }
+        order.sort_unstable_by(|(a, _), (b, _)| keys[a.clone()].cmp(&keys[b.clone()]));
+        for (key, group) in order {
+            value.clear();
+            table.write(group as usize, &mut value);
+            put(&keys[key], &value)?;
+        }
+    }
+    Ok(())
 }
 
 fn stored_key(table: &SliceTable, group: usize, max_parallelism: u32, id: Window) -> Vec<u8> {

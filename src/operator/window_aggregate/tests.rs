@@ -247,7 +247,7 @@ struct Subtasks<'c> {
 impl<'c> Subtasks<'c> {
     fn new(case: &'c Case) -> Self {
         let shared = Arc::new(SharedMemory::new(16 << 20));
-        let root = tempfile::tempdir().unwrap();
+        let root = crate::state::test_dir();
         let mut subtasks = Subtasks { case, root, shared, operators: vec![], generation: 0, late_before: 0 };
         subtasks.open(1, &[], &[]);
         subtasks
@@ -404,7 +404,7 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn answers_are_those_of_a_naive_reference(case in case()) {
         check(&case);
@@ -490,7 +490,7 @@ fn days_are_local_for_instants() {
         aggregates: vec![call(AggregateFunction::CountStar, None, TypeKind::BigInt)],
         properties: vec![WindowProperty::Start, WindowProperty::Time],
     };
-    let root = tempfile::tempdir().unwrap();
+    let root = crate::state::test_dir();
     let context = StateContext {
         dir: root.path().join("state"),
         key_groups: 0..128,
@@ -529,7 +529,7 @@ fn rows_per_second_of_a_tumbling_count() {
             aggregates: vec![call(AggregateFunction::CountStar, None, TypeKind::BigInt)],
             properties: vec![],
         };
-        let root = tempfile::tempdir().unwrap();
+        let root = crate::state::test_dir();
         let context = StateContext {
             dir: root.path().join("state"),
             key_groups: 0..128,
