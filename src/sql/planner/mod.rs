@@ -1,1 +1,88 @@
 //! Binds statements and builds the job graph.
+//!
+//! In order: [`query`] binds a query to a relational tree ([`rel`]), [`insert`] fits it to its sink, [`normalise`] moves
+//! projections and filters towards the sources and merges them, [`prune`] drops what is not needed (members of rows
+//! included), [`physical`] cuts the tree into chains. Nothing here knows how a function computes: types and names come
+//! from the expression layer through [`Environment`].
+
+mod aggregate;
+pub mod coercion;
+pub mod display;
+pub mod expression;
+mod function_call;
+mod grouping;
+pub mod insert;
+mod literal;
+mod names;
+mod need;
+mod normalise;
+mod physical;
+pub mod place;
+mod prune;
+pub mod query;
+mod refuse;
+mod rel;
+pub mod scope;
+mod window;
+
+use sqlparser::ast as sp;
+
+use super::ast::Position;
+use super::catalog::Catalog;
+use super::parser;
+use crate::connector;
+use crate::error::Result;
+use crate::expr::{self, Expr};
+use crate::graph::{JobGraph, SinkSpec, SourceSpec};
+use crate::types::{DataType, Schema};
+
+pub use rel::Rel;
+
+/// What the planner asks of the layers below; tests replace it.
+pub struct Environment {
+    /// Builds a typed call.
+    pub call: fn(&str, Vec<Expr>) -> Result<Expr>,
+    /// Checks a source's options and columns.
+    pub check_source: fn(&SourceSpec) -> Result<()>,
+    /// Checks a sink's options and columns.
+    pub check_sink: fn(&SinkSpec, &Schema) -> Result<()>,
+}
+
+impl Environment {
+    /// The functions and connectors of this program.
+    pub fn real() -> Self {
+        Environment {
+            call: |name, args| expr::call(name, args),
+            check_source: |spec| connector::source(&spec.connector)?.validate(spec),
+            check_sink: |spec, schema| connector::sink(&spec.connector)?.validate(spec, schema),
+        }
+    }
+}
+
+/// A query that feeds a sink.
+#[derive(Debug)]
+pub struct SinkQuery {
+    pub rel: Rel,
+    pub sink: SinkSpec,
+    pub schema: Schema,
+    /// Of the statement.
+    pub position: Position,
+    /// Of the sink's `CREATE TABLE`; `None` for the collecting sink.
+    pub declared: Option<Position>,
+}
+
+/// Optimises the queries of a job together and builds its graph.
+pub fn build(queries: Vec<SinkQuery>, catalog: &Catalog, environment: &Environment) -> Result<JobGraph> {
+    let mut queries: Vec<SinkQuery> =
+        queries.into_iter().map(|q| SinkQuery { rel: normalise::normalise(q.rel), ..q }).collect();
+    let scans = prune::prune_all(&mut queries);
+    physical::build(queries, &scans, catalog, environment)
+}
+
+/// A type written in `CAST`.
+fn sql_type(data_type: &sp::DataType, at: Position) -> Result<DataType> {
+    parser::data_type::from_sqlparser(data_type).map_err(|e| place::locate(e, at))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! How expressions and operators are written in names and plans, close to Flink's `EXPLAIN`.
+
+use std::fmt::Write;
+
+use chrono::DateTime;
+
+use crate::expr::{Expr, Scalar};
+use crate::graph::{AggregateCall, AggregateFunction, WindowAggregateSpec, WindowInput, WindowKind, WindowProperty};
+use crate::types::{DataType, Schema, TypeKind, timestamp_unit};
+use arrow::datatypes::TimeUnit;
+
+/// Operators that stand between their arguments.
+const INFIX: &[&str] = &["+", "-", "*", "/", "%", "=", "<>", "<", "<=", ">", ">=", "AND", "OR", "||", "LIKE"];
+
+/// An expression over columns of these names.
+pub fn expr(expr: &Expr, input: &Schema) -> String {
+    let mut text = String::new();
+    write_expr(&mut text, expr, input);
+    text
+}
+
+fn write_expr(out: &mut String, node: &Expr, input: &Schema) {
+    match node {
+        Expr::Column { index, .. } => match input.fields.get(*index) {
+            Some(field) => out.push_str(&field.name),
+            None => out.push_str(&format!("${index}")),
+        },
+        Expr::Field { row, index, .. } => {
+            write_expr(out, row, input);
+            let TypeKind::Row(fields) = &row.data_type().kind else { return };
+            out.push('.');
+            out.push_str(fields.get(*index).map_or("?", |f| f.name.as_str()));
+        }
+        Expr::Literal { value, data_type } => out.push_str(&literal(value, data_type)),
+        Expr::Call { function, args, .. } => write_call(out, function, args, input),
+        Expr::Case { branches, otherwise, .. } => {
+            out.push_str("CASE");
+            for (condition, value) in branches {
+                out.push_str(" WHEN ");
+                write_expr(out, condition, input);
+                out.push_str(" THEN ");
+                write_expr(out, value, input);
+            }
+            out.push_str(" ELSE ");
+            write_expr(out, otherwise, input);
+            out.push_str(" END");
+        }
+        Expr::Cast { input: inner, on_failure_null, data_type } => {
+            out.push_str(if *on_failure_null { "TRY_CAST(" } else { "CAST(" });
+            write_expr(out, inner, input);
+            out.push_str(&format!(" AS {})", data_type.kind));
+        }
+    }
+}
+
+fn write_call(out: &mut String, function: &str, args: &[Expr], input: &Schema) {
+    match (function, args) {
+        (name, [left, right]) if INFIX.contains(&name) => {
+            out.push('(');
+            write_expr(out, left, input);
+            out.push_str(&format!(" {name} "));
+            write_expr(out, right, input);
+            out.push(')');
+        }
+        (name, [operand]) if name.starts_with("IS_") && name != "IS_JSON" => {
+            out.push('(');
+            write_expr(out, operand, input);
+            out.push_str(&format!(" {})", name.replace('_', " ")));
+        }
+        (name, args) => {
+            out.push_str(name);
+            out.push('(');
+            for (i, arg) in args.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                write_expr(out, arg, input);
+            }
+            out.push(')');
+        }
+    }
+}
+
+fn literal(value: &Scalar, data_type: &DataType) -> String {
+    match (value, &data_type.kind) {
+        (Scalar::Null, _) => "null".to_owned(),
+        (Scalar::Boolean(b), _) => b.to_string(),
+        (Scalar::Int(v), TypeKind::Timestamp(p, _) | TypeKind::TimestampLtz(p, _)) => {
+            let moment = match timestamp_unit(*p) {
+                TimeUnit::Nanosecond => Some(DateTime::from_timestamp_nanos(*v)),
+                TimeUnit::Microsecond => DateTime::from_timestamp_micros(*v),
+                _ => DateTime::from_timestamp_millis(*v),
+            };
+            moment.map_or_else(|| v.to_string(), |m| m.naive_utc().to_string())
+        }
+        (Scalar::Int(v), TypeKind::Date) => {
+            let day = v.checked_mul(86_400).and_then(|s| DateTime::from_timestamp(s, 0));
+            day.map_or_else(|| v.to_string(), |d| d.date_naive().to_string())
+        }
+        (Scalar::Int(v), TypeKind::IntervalDayTime) => format!("{v}:INTERVAL DAY TO SECOND"),
+        (Scalar::Int(v), TypeKind::IntervalYearMonth) => format!("{v}:INTERVAL YEAR TO MONTH"),
+        (Scalar::Int(v), _) => v.to_string(),
+        (Scalar::Double(v), _) => format!("{v:e}"),
+        (Scalar::Decimal(unscaled), TypeKind::Decimal { scale, .. }) => decimal(unscaled, usize::from(*scale)),
+        (Scalar::Decimal(unscaled), _) => unscaled.clone(),
+        (Scalar::String(text), _) => format!("'{}'", text.replace('\'', "''")),
+        (Scalar::Binary(bytes), _) => format!("X'{}'", hex::encode(bytes)),
+    }
+}
+
+fn decimal(unscaled: &str, scale: usize) -> String {
+    let (sign, digits) = unscaled.strip_prefix('-').map_or(("", unscaled), |d| ("-", d));
+    if scale == 0 {
+        return unscaled.to_owned();
+    }
+    let padded = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - scale);
+    format!("{sign}{whole}.{fraction}")
+}
+
+/// `Calc(select=[…], where=[…])`.
+pub fn calc(filter: Option<&Expr>, projection: &[Expr], input: &Schema, output: &Schema) -> String {
+    let select: Vec<String> = projection
+        .iter()
+        .zip(&output.fields)
+        .map(|(e, f)| {
+            let text = expr(e, input);
+            if text == f.name { text } else { format!("{text} AS {}", f.name) }
+        })
+        .collect();
+    let mut text = format!("Calc(select=[{}]", select.join(", "));
+    if let Some(filter) = filter {
+        let _ = write!(text, ", where=[{}]", expr(filter, input));
+    }
+    text.push(')');
+    text
+}
+
+/// A duration in the largest unit that divides it.
+fn ms(value: i64) -> String {
+    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)] {
+        if value != 0 && value % size == 0 {
+            return format!("{} {unit}", value / size);
+        }
+    }
+    format!("{value} ms")
+}
+
+/// `TUMBLE(time_col=[ts], size=[10 s])`.
+pub fn window(window: &WindowKind, rowtime: usize, input: &Schema) -> String {
+    let column = input.fields.get(rowtime).map_or("?", |f| f.name.as_str());
+    let (name, size, slide, offset) = match *window {
+        WindowKind::Tumble { size_ms, offset_ms } => ("TUMBLE", size_ms, None, offset_ms),
+        WindowKind::Hop { size_ms, slide_ms, offset_ms } => ("HOP", size_ms, Some(slide_ms), offset_ms),
+    };
+    let mut text = format!("{name}(time_col=[{column}], size=[{}]", ms(size));
+    if let Some(slide) = slide {
+        let _ = write!(text, ", slide=[{}]", ms(slide));
+    }
+    if offset != 0 {
+        let _ = write!(text, ", offset=[{}]", ms(offset));
+    }
+    text.push(')');
+    text
+}
+
+/// `GlobalWindowAggregate(groupBy=[…], window=[…], select=[…])`.
+pub fn window_aggregate(spec: &WindowAggregateSpec, input: &Schema, output: &Schema) -> String {
+    let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
+    let assigned = match &spec.input {
+        WindowInput::Assign { window: kind, rowtime } => window(kind, *rowtime, input),
+        WindowInput::Attached { window_start, window_end } => {
+            format!("(win_start=[{}], win_end=[{}])", name(*window_start), name(*window_end))
+        }
+    };
+    let keys: Vec<&str> = spec.keys.iter().map(|k| name(*k)).collect();
+    let mut select: Vec<String> = keys.iter().map(|k| (*k).to_owned()).collect();
+    let mut outputs = output.fields.iter().skip(keys.len()).map(|f| f.name.as_str());
+    for call in &spec.aggregates {
+        select.push(format!("{} AS {}", aggregate(call, input), outputs.next().unwrap_or("?")));
+    }
+    for property in &spec.properties {
+        let text = match property {
+            WindowProperty::Start => "start('w$)",
+            WindowProperty::End => "end('w$)",
+            WindowProperty::Time => "rowtime('w$)",
+        };
+        select.push(format!("{text} AS {}", outputs.next().unwrap_or("?")));
+    }
+    let group = if keys.is_empty() { String::new() } else { format!("groupBy=[{}], ", keys.join(", ")) };
+    format!("GlobalWindowAggregate({group}window=[{assigned}], select=[{}])", select.join(", "))
+}
+
+/// `COUNT(DISTINCT x) FILTER f`.
+pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
+    let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
+    let function = match call.function {
+        AggregateFunction::CountStar | AggregateFunction::Count => "COUNT",
+        AggregateFunction::Sum => "SUM",
+        AggregateFunction::Min => "MIN",
+        AggregateFunction::Max => "MAX",
+        AggregateFunction::Avg => "AVG",
+    };
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let argument = call.argument.map_or("*", name);
+    let filter = call.filter.map(|f| format!(" FILTER {}", name(f))).unwrap_or_default();
+    format!("{function}({distinct}{argument}){filter}")
+}
+
+/// The names of columns, separated by commas.
+pub fn names(schema: &Schema) -> String {
+    schema.fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,302 @@
+//! Cuts relational trees into chains of operators, with exchanges between them.
+//!
+//! A chain goes on until rows must travel: before a keyed aggregate (by hash), before an unkeyed one (to one subtask),
+//! at the inputs of a `UNION ALL`, and after a source that several queries read.
+//!
+//! An operator's id is a hash of its path: the sink that it feeds, what it is (for an aggregate: windows, keys and
+//! functions, because they decide what its state is), and the ids of what it reads. So it changes neither with another
+//! statement of the script nor with a filter below.
+
+use std::collections::HashMap;
+
+use super::prune::{self, Scans, TableScan};
+use super::rel::{Calc, Rel, Scan};
+use super::{Environment, SinkQuery, display, place};
+use crate::error::{Error, Result};
+use crate::expr::Expr;
+use crate::graph::{
+    CalcSpec, Edge, Exchange, JobGraph, OperatorKind, OperatorSpec, PLAN_VERSION, SinkSpec, SourceSpec, Vertex,
+    WatermarkSpec,
+};
+use crate::id::OperatorId;
+use crate::sql::catalog::{Catalog, TableColumn};
+use crate::sql::{duration, options};
+use crate::types::{Field, Schema};
+
+use super::need::{Layout, Slot};
+
+/// Builds the graph of all queries.
+pub fn build(queries: Vec<SinkQuery>, scans: &Scans, catalog: &Catalog, environment: &Environment) -> Result<JobGraph> {
+    let mut builder = Builder {
+        scans,
+        catalog,
+        environment,
+        vertices: Vec::new(),
+        edges: Vec::new(),
+        ids: HashMap::new(),
+        sources: HashMap::new(),
+        sink: String::new(),
+    };
+    for query in queries {
+        builder.sink.clone_from(&query.sink.connector.table);
+        let stream = builder.relation(&query.rel)?;
+        builder.sink(query, stream)?;
+    }
+    let mut vertices = builder.vertices;
+    for vertex in &mut vertices {
+        let names: Vec<&str> = vertex.operators.iter().map(|o| o.name.as_str()).collect();
+        vertex.name = names.join(" -> ");
+    }
+    let influencing = catalog.options.iter().filter(|(key, _)| *key == options::TIME_ZONE);
+    let options = influencing.map(|(k, v)| (k.clone(), v.clone())).collect();
+    Ok(JobGraph { version: PLAN_VERSION, vertices, edges: builder.edges, options })
+}
+
+/// What the next operator reads.
+struct Stream {
+    /// The vertices whose output it is; more than one after `UNION ALL`.
+    from: Vec<usize>,
+    /// Whether the next operator may join the vertex.
+    chain: bool,
+    schema: Schema,
+    /// Ids of the operators that make it, for the ids above.
+    ids: Vec<OperatorId>,
+}
+
+struct Builder<'a> {
+    scans: &'a Scans,
+    catalog: &'a Catalog,
+    environment: &'a Environment,
+    vertices: Vec<Vertex>,
+    edges: Vec<Edge>,
+    /// How often a path was used.
+    ids: HashMap<String, usize>,
+    /// Sources by scan, with their vertex.
+    sources: HashMap<usize, (usize, OperatorId, Schema)>,
+    /// The table that the tree under construction feeds.
+    sink: String,
+}
+
+impl Builder<'_> {
+    fn relation(&mut self, rel: &Rel) -> Result<Stream> {
+        match rel {
+            Rel::Scan(scan) => self.scan(scan),
+            Rel::Values { rows, schema } => {
+                let name = format!("Values(tuples=[{} rows], fields=[{}])", rows.len(), display::names(schema));
+                let id = self.id("values", &[]);
+                let kind = OperatorKind::Values { rows: rows.clone() };
+                Ok(self.start(OperatorSpec { id, name, kind, output: schema.clone() }, true))
+            }
+            Rel::Calc(calc) => {
+                let input = self.relation(&calc.input)?;
+                Ok(self.calc(calc, input))
+            }
+            Rel::WindowTable { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let window = display::window(&spec.window, spec.rowtime, &input.schema);
+                let id = self.id(&format!("window_table {window}"), &input.ids);
+                let name = format!("WindowTableFunction(window=[{window}])");
+                let kind = OperatorKind::WindowTable(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Forward))
+            }
+            Rel::WindowAggregate { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::window_aggregate(spec, &input.schema, schema);
+                let path = format!("window_aggregate {}", aggregate_path(spec, &input.schema));
+                let id = self.id(&path, &input.ids);
+                let exchange =
+                    if spec.keys.is_empty() { Exchange::Global } else { Exchange::Hash { keys: spec.keys.clone() } };
+                let kind = OperatorKind::WindowAggregate(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
+            }
+            Rel::Union { inputs, schema } => {
+                let mut union = Stream { from: vec![], chain: false, schema: schema.clone(), ids: vec![] };
+                for input in inputs {
+                    let mut stream = self.relation(input)?;
+                    if stream.from.iter().any(|v| union.from.contains(v)) {
+                        // Two edges between the same vertices could not be told apart.
+                        stream = self.calc(&identity(input), stream);
+                    }
+                    union.from.append(&mut stream.from);
+                    union.ids.append(&mut stream.ids);
+                }
+                Ok(union)
+            }
+        }
+    }
+
+    fn calc(&mut self, calc: &Calc, input: Stream) -> Stream {
+        let name = display::calc(calc.filter.as_ref(), &calc.projection, &input.schema, &calc.schema);
+        let id = self.id("calc", &input.ids);
+        let ids = input.ids.clone();
+        let kind =
+            OperatorKind::Calc(CalcSpec { filter: calc.filter.clone(), projection: Some(calc.projection.clone()) });
+        let stream =
+            self.append(input, OperatorSpec { id, name, kind, output: calc.schema.clone() }, &Exchange::Forward);
+        // Above, a calc does not count: adding one changes no other operator's id.
+        Stream { ids, ..stream }
+    }
+
+    fn sink(&mut self, query: SinkQuery, input: Stream) -> Result<()> {
+        let SinkQuery { sink, schema, position, declared, .. } = query;
+        if let Some(declared) = declared {
+            (self.environment.check_sink)(&sink, &schema).map_err(|e| place::locate(e, declared))?;
+        } else {
+            (self.environment.check_sink)(&sink, &schema).map_err(|e| place::locate(e, position))?;
+        }
+        let table = if sink.connector.table.is_empty() { "*anonymous*" } else { &sink.connector.table };
+        let name = format!("Sink(table=[{table}], fields=[{}])", display::names(&schema));
+        // Of the table alone: what feeds it may change without a change of what was written.
+        let id = self.id("sink", &[]);
+        let kind = OperatorKind::Sink(SinkSpec { ..sink });
+        self.append(input, OperatorSpec { id, name, kind, output: schema }, &Exchange::Forward);
+        Ok(())
+    }
+
+    fn scan(&mut self, scan: &Scan) -> Result<Stream> {
+        let index = self.scans.of(&scan.table).ok_or_else(|| Error::internal("a scan that was not pruned"))?;
+        let entry = self.scans.tables.get(index).ok_or_else(|| Error::internal("a scan that was not pruned"))?;
+        let shared = entry.uses > 1;
+        if let Some((vertex, id, schema)) = self.sources.get(&index) {
+            return Ok(Stream { from: vec![*vertex], chain: false, schema: schema.clone(), ids: vec![*id] });
+        }
+        let spec = self.source(entry, scan)?;
+        (self.environment.check_source)(&spec).map_err(|e| place::locate(e, scan.table.position))?;
+        let mut name =
+            format!("TableSourceScan(table=[{}], fields=[{}]", scan.table.name, display::names(&scan.schema));
+        if let Some(watermark) = &spec.watermark {
+            name.push_str(&format!(", watermark=[{}]", display::expr(&watermark.expr, &scan.schema)));
+        }
+        name.push(')');
+        // A source belongs to no sink: several may read it.
+        let id = self.numbered(format!("source {}", scan.table.name));
+        let kind = OperatorKind::Source(spec);
+        let stream = self.start(OperatorSpec { id, name, kind, output: scan.schema.clone() }, !shared);
+        let vertex = stream.from.first().copied().unwrap_or_default();
+        self.sources.insert(index, (vertex, id, scan.schema.clone()));
+        Ok(stream)
+    }
+
+    fn source(&self, entry: &TableScan, scan: &Scan) -> Result<SourceSpec> {
+        let table = &scan.table;
+        let needs = prune::reader_needs(table, &entry.needs);
+        // The reader's columns, in its order: physical, then metadata.
+        let mut physical = Vec::new();
+        let mut metadata = Vec::new();
+        let mut stored: Vec<(usize, &Field, Option<&String>)> = table
+            .columns
+            .iter()
+            .filter_map(|c| match &c.kind {
+                TableColumn::Physical { reader } => Some((*reader, &c.field, None)),
+                TableColumn::Metadata { reader, key, .. } => Some((*reader, &c.field, Some(key))),
+                TableColumn::Computed { .. } => None,
+            })
+            .collect();
+        stored.sort_by_key(|(reader, ..)| *reader);
+        let mut layout = Layout::default();
+        for (index, (reader, field, key)) in
+            stored.into_iter().filter(|(reader, ..)| needs.contains_key(reader)).enumerate()
+        {
+            let Some(need) = needs.get(&reader) else { continue };
+            let mut data_type = need.prune(&field.data_type);
+            data_type.kind = data_type.kind.regular();
+            layout.columns.insert(reader, Slot { index, need: need.clone(), data_type: data_type.clone() });
+            let field = Field::new(field.name.clone(), data_type);
+            match key {
+                Some(key) => metadata.push((key.clone(), field)),
+                None => physical.push(field),
+            }
+        }
+        let mut projection = Vec::with_capacity(scan.columns.len());
+        for ((column, _), output) in scan.columns.iter().zip(&scan.schema.fields) {
+            projection.push(match table.columns.get(*column).map(|c| &c.kind) {
+                Some(TableColumn::Physical { reader } | TableColumn::Metadata { reader, .. }) => {
+                    Expr::column(layout.index(*reader), output.data_type.clone())
+                }
+                Some(TableColumn::Computed { expr }) => layout.remap(expr),
+                None => return Err(Error::internal("a scan of a column outside of its table")),
+            });
+        }
+        let width = physical.len() + metadata.len();
+        let as_they_are = projection.len() == width
+            && projection.iter().enumerate().all(|(i, e)| matches!(e, Expr::Column { index, .. } if *index == i));
+        let watermark = match &table.watermark {
+            Some(watermark) if entry.event_time => {
+                let mut output = Layout::default();
+                for (index, ((column, need), field)) in scan.columns.iter().zip(&scan.schema.fields).enumerate() {
+                    let slot = Slot { index, need: need.clone(), data_type: field.data_type.clone() };
+                    output.columns.insert(*column, slot);
+                }
+                let idle = self.catalog.options.get(options::IDLE_TIMEOUT).map(|t| duration::parse_ms(t));
+                Some(WatermarkSpec {
+                    rowtime: output.index(watermark.column),
+                    expr: output.remap(&watermark.expr),
+                    idle_timeout_ms: idle.transpose()?.unwrap_or(0),
+                })
+            }
+            _ => None,
+        };
+        Ok(SourceSpec {
+            connector: table.connector()?,
+            physical: Schema::new(physical),
+            metadata,
+            projection: (!as_they_are).then_some(projection),
+            watermark,
+        })
+    }
+
+    fn start(&mut self, operator: OperatorSpec, chain: bool) -> Stream {
+        let (schema, ids) = (operator.output.clone(), vec![operator.id]);
+        self.vertices.push(Vertex { name: String::new(), parallelism: None, operators: vec![operator] });
+        Stream { from: vec![self.vertices.len() - 1], chain, schema, ids }
+    }
+
+    /// Adds an operator: to the chain if it may, else as a new vertex.
+    fn append(&mut self, input: Stream, operator: OperatorSpec, exchange: &Exchange) -> Stream {
+        let ids = vec![operator.id];
+        let schema = operator.output.clone();
+        if let (true, Exchange::Forward, [only]) = (input.chain, exchange, input.from.as_slice())
+            && let Some(vertex) = self.vertices.get_mut(*only)
+        {
+            vertex.operators.push(operator);
+            return Stream { from: vec![*only], chain: true, schema, ids };
+        }
+        let to = self.vertices.len();
+        let parallelism = matches!(exchange, Exchange::Global).then_some(1);
+        self.vertices.push(Vertex { name: String::new(), parallelism, operators: vec![operator] });
+        self.edges.extend(input.from.iter().map(|from| Edge { from: *from, to, exchange: exchange.clone() }));
+        Stream { from: vec![to], chain: true, schema, ids }
+    }
+
+    fn id(&mut self, what: &str, inputs: &[OperatorId]) -> OperatorId {
+        let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+        self.numbered(format!("sink {} / {what} ({})", self.sink, inputs.join(", ")))
+    }
+
+    fn numbered(&mut self, path: String) -> OperatorId {
+        let count = self.ids.entry(path.clone()).or_default();
+        *count += 1;
+        OperatorId::from_text(&format!("{path} #{count}"))
+    }
+}
+
+/// What decides the form of an aggregate's state: windows, keys and functions with their types.
+fn aggregate_path(spec: &crate::graph::WindowAggregateSpec, input: &Schema) -> String {
+    let window = match &spec.input {
+        crate::graph::WindowInput::Assign { window, .. } => format!("{window:?}"),
+        crate::graph::WindowInput::Attached { .. } => "attached".to_owned(),
+    };
+    let typed =
+        |i: &usize| input.fields.get(*i).map(|f| format!("{} {}", f.name, f.data_type.kind)).unwrap_or_default();
+    let keys: Vec<String> = spec.keys.iter().map(typed).collect();
+    let calls: Vec<String> = spec
+        .aggregates
+        .iter()
+        .map(|c| format!("{} {}", display::aggregate(c, input), c.argument.as_ref().map(typed).unwrap_or_default()))
+        .collect();
+    format!("{window} by [{}] of [{}]", keys.join(", "), calls.join(", "))
+}
+
+fn identity(rel: &Rel) -> Calc {
+    Calc { input: Box::new(rel.clone()), filter: None, projection: rel.columns(), schema: rel.schema().clone() }
+}

@@ -1,0 +1,312 @@
+//! Drops columns, and members of rows, that nothing needs, down to the sources.
+//!
+//! All scans of a table in a job are one source, so it reads the union of what they need: a first pass only collects
+//! that, the second rewrites the trees with it. A source makes watermarks only if something above it works in event
+//! time: otherwise decoding its rowtime would be for nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::SinkQuery;
+use super::need::{self, Layout, Need, Needs, Slot};
+use super::rel::{Calc, Rel, Scan};
+use crate::expr::Expr;
+use crate::graph::{WindowAggregateSpec, WindowInput};
+use crate::sql::catalog::{Table, TableColumn};
+use crate::types::{DataType, Field, Schema, TypeKind};
+
+/// What a job reads of a table.
+#[derive(Debug)]
+pub struct TableScan {
+    pub table: Arc<Table>,
+    /// Of the table's columns.
+    pub needs: Needs,
+    /// Whether anything above works in event time.
+    pub event_time: bool,
+    /// How many scans share it.
+    pub uses: usize,
+}
+
+/// What a job reads, by identity of the table.
+#[derive(Debug, Default)]
+pub struct Scans {
+    pub tables: Vec<TableScan>,
+    by_table: HashMap<*const Table, usize>,
+}
+
+impl Scans {
+    /// The scan of this table.
+    pub fn of(&self, table: &Arc<Table>) -> Option<usize> {
+        self.by_table.get(&Arc::as_ptr(table)).copied()
+    }
+    fn entry(&mut self, table: &Arc<Table>) -> &mut TableScan {
+        let tables = &mut self.tables;
+        let index = *self.by_table.entry(Arc::as_ptr(table)).or_insert_with(|| {
+            tables.push(TableScan { table: table.clone(), needs: Needs::new(), event_time: false, uses: 0 });
+            tables.len() - 1
+        });
+        self.tables.get_mut(index).expect("it was just added")
+    }
+}
+
+/// What a table's reader must produce for these needs of the table's columns.
+pub fn reader_needs(table: &Table, needs: &Needs) -> Needs {
+    let mut reader = Needs::new();
+    for (column, need) in needs {
+        match table.columns.get(*column).map(|c| &c.kind) {
+            Some(TableColumn::Physical { reader: at } | TableColumn::Metadata { reader: at, .. }) => {
+                need::merge_at(&mut reader, *at, need);
+            }
+            Some(TableColumn::Computed { expr }) => need::collect(expr, &Need::All, &mut reader),
+            None => {}
+        }
+    }
+    reader
+}
+
+/// Prunes all queries of a job.
+pub fn prune_all(queries: &mut [SinkQuery]) -> Scans {
+    let mut scans = Scans::default();
+    for pass in 0..2 {
+        for scan in &mut scans.tables {
+            scan.uses = 0;
+        }
+        for query in queries.iter_mut() {
+            let all = (0..query.rel.schema().fields.len()).map(|i| (i, Need::All)).collect();
+            let rel = exact(query.rel.clone(), &all, false, &mut scans);
+            if pass == 1 {
+                query.rel = rel;
+            }
+        }
+    }
+    scans
+}
+
+/// The tree with exactly the needed columns, whole and in order.
+fn exact(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans) -> Rel {
+    let schema = tree.schema().clone();
+    let (rel, layout) = prune(tree, needs, event_time, scans);
+    let wanted: Vec<(Expr, Field)> = needs
+        .keys()
+        .filter_map(|i| {
+            let field = schema.fields.get(*i)?;
+            Some((layout.remap(&Expr::column(*i, field.data_type.clone())), field.clone()))
+        })
+        .collect();
+    let (projection, fields): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
+    calc(rel, None, projection, Schema::new(fields))
+}
+
+/// A calc, unless it would change nothing; two that follow each other become one if the upper one only picks columns.
+fn calc(input: Rel, filter: Option<Expr>, projection: Vec<Expr>, schema: Schema) -> Rel {
+    let is_identity = filter.is_none()
+        && projection.len() == input.schema().fields.len()
+        && projection.iter().enumerate().all(|(i, e)| matches!(e, Expr::Column { index, .. } if *index == i));
+    if is_identity {
+        let mut input = input;
+        if !matches!(input, Rel::Scan(_)) {
+            for (field, named) in input.schema_mut().fields.iter_mut().zip(schema.fields) {
+                field.name = named.name;
+            }
+        }
+        return input;
+    }
+    Rel::Calc(Calc { input: Box::new(input), filter, projection, schema })
+}
+
+fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans) -> (Rel, Layout) {
+    match tree {
+        Rel::Scan(scan) => prune_scan(&scan, needs, event_time, scans),
+        Rel::Calc(calc) => prune_calc(calc, needs, event_time, scans),
+        Rel::Values { rows, schema } => prune_values(rows, &schema, needs),
+        Rel::WindowTable { input, mut spec, schema } => {
+            let arity = input.schema().fields.len();
+            let mut below: Needs =
+                needs.iter().filter(|(i, _)| **i < arity).map(|(i, need)| (*i, need.clone())).collect();
+            need::merge_at(&mut below, spec.rowtime, &Need::All);
+            let (input, mut layout) = prune(*input, &below, true, scans);
+            spec.rowtime = layout.index(spec.rowtime);
+            let mut fields = input.schema().fields.clone();
+            for slot in layout.columns.values_mut() {
+                slot.data_type.kind = slot.data_type.kind.regular();
+            }
+            for field in &mut fields {
+                field.data_type.kind = field.data_type.kind.regular();
+            }
+            for (i, field) in schema.fields.iter().enumerate().skip(arity) {
+                layout.columns.insert(i, slot(fields.len(), field.data_type.clone()));
+                fields.push(field.clone());
+            }
+            (Rel::WindowTable { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
+        }
+        Rel::WindowAggregate { input, spec, schema } => prune_aggregate(*input, spec, &schema, needs, scans),
+        Rel::Union { inputs, schema } => {
+            let mut whole: Needs = needs.keys().map(|i| (*i, Need::All)).collect();
+            if whole.is_empty() {
+                whole.insert(0, Need::All);
+            }
+            let inputs = inputs.into_iter().map(|i| exact(i, &whole, event_time, scans)).collect();
+            let (layout, fields) = keep(&schema, whole.keys().copied());
+            (Rel::Union { inputs, schema: Schema::new(fields) }, layout)
+        }
+    }
+}
+
+fn slot(index: usize, data_type: DataType) -> Slot {
+    Slot { index, need: Need::All, data_type }
+}
+
+/// The layout and fields when these columns are kept, whole.
+fn keep(schema: &Schema, columns: impl Iterator<Item = usize>) -> (Layout, Vec<Field>) {
+    let mut layout = Layout::default();
+    let mut fields = Vec::new();
+    for column in columns {
+        if let Some(field) = schema.fields.get(column) {
+            layout.columns.insert(column, slot(fields.len(), field.data_type.clone()));
+            fields.push(field.clone());
+        }
+    }
+    (layout, fields)
+}
+
+fn prune_scan(scan: &Scan, needs: &Needs, event_time: bool, scans: &mut Scans) -> (Rel, Layout) {
+    let entry = scans.entry(&scan.table);
+    entry.uses += 1;
+    entry.event_time |= event_time;
+    for (column, need) in needs {
+        need::merge_at(&mut entry.needs, *column, need);
+    }
+    if let (true, Some(watermark)) = (entry.event_time, &scan.table.watermark) {
+        need::merge_at(&mut entry.needs, watermark.column, &Need::All);
+        need::collect(&watermark.expr, &Need::All, &mut entry.needs);
+    }
+    if entry.needs.is_empty() {
+        // A batch needs a column to have a length: the one that is read fastest.
+        let columns = &scan.table.columns;
+        let cheap = |c: &TypeKind| c.is_numeric() || matches!(c, TypeKind::Boolean);
+        let index = columns
+            .iter()
+            .position(|c| matches!(c.kind, TableColumn::Physical { .. }) && cheap(&c.field.data_type.kind))
+            .unwrap_or(0);
+        entry.needs.insert(index, Need::All);
+    }
+    let reader = reader_needs(&scan.table, &entry.needs);
+    let mut layout = Layout::default();
+    let mut fields = Vec::new();
+    let mut columns = Vec::new();
+    for column in entry.needs.keys() {
+        let Some(declared) = scan.table.columns.get(*column) else { continue };
+        // A stored column comes as the reader makes it, with members that only other columns need.
+        let need = match &declared.kind {
+            TableColumn::Physical { reader: at } | TableColumn::Metadata { reader: at, .. } => {
+                reader.get(at).cloned().unwrap_or(Need::All)
+            }
+            TableColumn::Computed { .. } => Need::All,
+        };
+        let data_type = need.prune(&declared.field.data_type);
+        layout.columns.insert(*column, Slot { index: fields.len(), need: need.clone(), data_type: data_type.clone() });
+        fields.push(Field::new(declared.field.name.clone(), data_type));
+        columns.push((*column, need));
+    }
+    (Rel::Scan(Scan { table: scan.table.clone(), columns, schema: Schema::new(fields) }), layout)
+}
+
+fn prune_calc(old: Calc, needs: &Needs, event_time: bool, scans: &mut Scans) -> (Rel, Layout) {
+    let mut kept = needs.clone();
+    if kept.is_empty() {
+        kept.insert(0, Need::All);
+    }
+    let mut below = Needs::new();
+    for (column, need) in &kept {
+        if let Some(expr) = old.projection.get(*column) {
+            need::collect(expr, need, &mut below);
+        }
+    }
+    if let Some(filter) = &old.filter {
+        need::collect(filter, &Need::All, &mut below);
+    }
+    let (input, inner) = prune(*old.input, &below, event_time, scans);
+    let mut layout = Layout::default();
+    let mut projection = Vec::with_capacity(kept.len());
+    let mut fields = Vec::with_capacity(kept.len());
+    for column in kept.keys() {
+        let (Some(expr), Some(field)) = (old.projection.get(*column), old.schema.fields.get(*column)) else { continue };
+        let (expr, need) = inner.remap_with_need(expr);
+        let data_type = expr.data_type().clone();
+        layout.columns.insert(*column, Slot { index: projection.len(), need, data_type: data_type.clone() });
+        projection.push(expr);
+        fields.push(Field::new(field.name.clone(), data_type));
+    }
+    let filter = old.filter.map(|f| inner.remap(&f));
+    (calc(input, filter, projection, Schema::new(fields)), layout)
+}
+
+fn prune_values(rows: Vec<Vec<Expr>>, schema: &Schema, needs: &Needs) -> (Rel, Layout) {
+    let mut kept: Vec<usize> = needs.keys().copied().collect();
+    if kept.is_empty() {
+        kept.push(0);
+    }
+    let (layout, fields) = keep(schema, kept.iter().copied());
+    let rows = rows
+        .into_iter()
+        .map(|row| row.into_iter().enumerate().filter(|(i, _)| kept.contains(i)).map(|(_, e)| e).collect())
+        .collect();
+    (Rel::Values { rows, schema: Schema::new(fields) }, layout)
+}
+
+fn prune_aggregate(
+    input: Rel,
+    old: WindowAggregateSpec,
+    schema: &Schema,
+    needs: &Needs,
+    scans: &mut Scans,
+) -> (Rel, Layout) {
+    let keys = old.keys.len();
+    let calls = old.aggregates.len();
+    let mut aggregates = Vec::new();
+    let mut properties = Vec::new();
+    let mut kept: Vec<usize> = (0..keys).collect();
+    for (i, call) in old.aggregates.into_iter().enumerate() {
+        if needs.contains_key(&(keys + i)) {
+            kept.push(keys + i);
+            aggregates.push(call);
+        }
+    }
+    let all_properties = old.properties.len();
+    for (i, property) in old.properties.into_iter().enumerate() {
+        // Without any other column, one property is the row.
+        let last = kept.is_empty() && i + 1 == all_properties;
+        if needs.contains_key(&(keys + calls + i)) || last {
+            kept.push(keys + calls + i);
+            properties.push(property);
+        }
+    }
+    let mut below = Needs::new();
+    let mut need_column = |column: usize| need::merge_at(&mut below, column, &Need::All);
+    old.keys.iter().copied().for_each(&mut need_column);
+    aggregates.iter().flat_map(|c| [c.argument, c.filter]).flatten().for_each(&mut need_column);
+    match old.input {
+        WindowInput::Assign { rowtime, .. } => need_column(rowtime),
+        WindowInput::Attached { window_start, window_end } => {
+            [window_start, window_end].into_iter().for_each(need_column)
+        }
+    }
+    let (input, inner) = prune(input, &below, true, scans);
+    for call in &mut aggregates {
+        call.argument = call.argument.map(|a| inner.index(a));
+        call.filter = call.filter.map(|f| inner.index(f));
+    }
+    let spec = WindowAggregateSpec {
+        input: match old.input {
+            WindowInput::Assign { window, rowtime } => WindowInput::Assign { window, rowtime: inner.index(rowtime) },
+            WindowInput::Attached { window_start, window_end } => {
+                WindowInput::Attached { window_start: inner.index(window_start), window_end: inner.index(window_end) }
+            }
+        },
+        keys: old.keys.iter().map(|k| inner.index(*k)).collect(),
+        aggregates,
+        properties,
+    };
+    let (layout, fields) = keep(schema, kept.into_iter());
+    (Rel::WindowAggregate { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
+}

@@ -1,0 +1,224 @@
+//! Window table functions: `TUMBLE` and `HOP` over a table, view or subquery.
+
+use sqlparser::ast as sp;
+use sqlparser::ast::{FunctionArg, FunctionArgExpr, FunctionArguments};
+
+use super::place::{self, unsupported};
+use super::query::{Bound, Ctes, QueryBinder, WindowColumn};
+use super::rel::Rel;
+use super::{function_call, literal};
+use crate::error::Result;
+use crate::expr::{Expr, Scalar};
+use crate::graph::{WindowKind, WindowProperty, WindowTableSpec};
+use crate::sql::ast::Position;
+use crate::types::{DataType, Field, Schema, TimestampKind, TypeKind};
+
+/// The columns that a window table function appends.
+pub const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+
+impl QueryBinder<'_> {
+    /// Binds `TUMBLE(TABLE t, DESCRIPTOR(ts), size [, offset])` or `HOP(TABLE t, DESCRIPTOR(ts), slide, size [, offset])`.
+    pub fn bind_window_function(
+        &self,
+        name: &sp::ObjectName,
+        args: &[FunctionArg],
+        ctes: Option<&Ctes<'_>>,
+        at: Position,
+    ) -> Result<Bound> {
+        let function = name.to_string().to_uppercase();
+        let parameters: &[&str] = match function.as_str() {
+            "TUMBLE" => &["DATA", "TIMECOL", "SIZE", "OFFSET"],
+            "HOP" => &["DATA", "TIMECOL", "SLIDE", "SIZE", "OFFSET"],
+            "CUMULATE" => return unsupported("CUMULATE windows are not supported", "use TUMBLE or HOP", at),
+            "SESSION" => return unsupported("SESSION windows are not supported", "use TUMBLE or HOP", at),
+            _ => {
+                return unsupported(
+                    &format!("there is no table function {function}"),
+                    "use TABLE(TUMBLE(…)) or TABLE(HOP(…)); hints on tables are not supported either",
+                    at,
+                );
+            }
+        };
+        let args = arguments(&function, parameters, args, at)?;
+        let usage = || {
+            let rest =
+                parameters.get(2..).unwrap_or_default().join(", ").to_lowercase().replace(", offset", " [, offset]");
+            place::error("sql_type", format!("{function} takes TABLE t, DESCRIPTOR(time_column), {rest}"), at)
+        };
+        let argument = |parameter: &str| {
+            parameters.iter().position(|p| *p == parameter).and_then(|i| args.get(i).copied().flatten())
+        };
+        let input = self.bind_table_argument(argument("DATA").ok_or_else(usage)?, ctes)?;
+        let time = argument("TIMECOL").ok_or_else(usage)?;
+        let rowtime = self.rowtime(time, input.rel.schema(), &function)?;
+        let length = |parameter: &str| argument(parameter).map(|node| self.length(node, parameter)).transpose();
+        let size = length("SIZE")?.ok_or_else(usage)?;
+        let offset_ms = length("OFFSET")?.map_or(0, |(ms, _)| ms);
+        let positive = |(ms, at): (i64, Position), what: &str| {
+            if ms > 0 {
+                Ok(ms)
+            } else {
+                Err(place::error("sql_type", format!("the window's {what} must be positive"), at))
+            }
+        };
+        let size_ms = positive(size, "size")?;
+        let window = if function == "HOP" {
+            let slide = length("SLIDE")?.ok_or_else(usage)?;
+            let slide_ms = positive(slide, "slide")?;
+            if size_ms % slide_ms != 0 {
+                let message = "the size of HOP must be a whole multiple of its slide (the slide comes first)";
+                return Err(place::error("sql_type", message, slide.1));
+            }
+            WindowKind::Hop { size_ms, slide_ms, offset_ms }
+        } else {
+            WindowKind::Tumble { size_ms, offset_ms }
+        };
+        if offset_ms.abs() >= size_ms {
+            return Err(place::error("sql_type", "the window's offset must be shorter than its size", at));
+        }
+        self.append_window(input, window, rowtime, at)
+    }
+
+    fn append_window(&self, input: Bound, window: WindowKind, rowtime: usize, at: Position) -> Result<Bound> {
+        let mut fields = input.rel.schema().fields.clone();
+        if let Some(taken) = fields.iter().find(|f| WINDOW_COLUMNS.contains(&f.name.as_str())) {
+            let message = format!("the window's input already has a column '{}': rename it in a subquery", taken.name);
+            return Err(place::error("sql_type", message, at));
+        }
+        let Some(clock) = fields.get(rowtime).map(|f| f.data_type.with_nullable(false)) else {
+            return Err(crate::error::Error::internal("a rowtime outside of its input"));
+        };
+        let bound = DataType::not_null(TypeKind::Timestamp(3, TimestampKind::Regular));
+        // As in Flink, the former time attribute is an ordinary timestamp from here on.
+        for field in &mut fields {
+            if field.data_type.kind.is_rowtime() {
+                field.data_type.kind = field.data_type.kind.regular();
+            }
+        }
+        let mut windows = vec![None; fields.len()];
+        let id = self.next_window();
+        let properties = [WindowProperty::Start, WindowProperty::End, WindowProperty::Time];
+        for ((name, data_type), property) in WINDOW_COLUMNS.iter().zip([bound.clone(), bound, clock]).zip(properties) {
+            fields.push(Field::new(*name, data_type));
+            windows.push(Some(WindowColumn { window: id, property }));
+        }
+        let spec = WindowTableSpec { window, rowtime };
+        let rel = Rel::WindowTable { input: Box::new(input.rel), spec, schema: Schema::new(fields) };
+        Ok(Bound { rel, windows })
+    }
+
+    fn bind_table_argument(&self, node: &sp::Expr, ctes: Option<&Ctes<'_>>) -> Result<Bound> {
+        let at = place::position(node).unwrap_or(self.here);
+        let usage = || unsupported("the first argument must be a table", "write TABLE t", at);
+        let sp::Expr::Function(function) = node else { return usage() };
+        let FunctionArguments::List(list) = &function.args else { return usage() };
+        if function_call::function_name(function) != "__TABLE_ARG" {
+            return usage();
+        }
+        let nodes: Vec<&sp::Expr> = list
+            .args
+            .iter()
+            .filter_map(|a| match a {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e),
+                _ => None,
+            })
+            .collect();
+        match nodes.as_slice() {
+            [sp::Expr::Identifier(name)] => self.bind_table(&sp::ObjectName::from(vec![name.clone()]), ctes),
+            [sp::Expr::CompoundIdentifier(path)] => self.bind_table(&sp::ObjectName::from(path.clone()), ctes),
+            [sp::Expr::Subquery(query)] => self.bind(query, ctes),
+            [_, clause, ..] => {
+                let at = place::position(*clause).unwrap_or(at);
+                unsupported("PARTITION BY of a window's input is not supported", "put the key into GROUP BY", at)
+            }
+            _ => usage(),
+        }
+    }
+
+    /// The column of `DESCRIPTOR(column)`, which must be the time attribute.
+    fn rowtime(&self, node: &sp::Expr, schema: &Schema, function: &str) -> Result<usize> {
+        let at = place::position(node).unwrap_or(self.here);
+        let usage = || unsupported("the time column must be given as DESCRIPTOR(column)", "name one column", at);
+        let sp::Expr::Function(descriptor) = node else { return usage() };
+        let FunctionArguments::List(list) = &descriptor.args else { return usage() };
+        if function_call::function_name(descriptor) != "DESCRIPTOR" {
+            return usage();
+        }
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(sp::Expr::Identifier(name)))] = list.args.as_slice() else {
+            return usage();
+        };
+        let at = place::of_span(name.span).unwrap_or(at);
+        let Some(index) = schema.index_of(&name.value) else {
+            let near = place::suggestion(&name.value, schema.fields.iter().map(|f| f.name.as_str()));
+            return Err(place::error("sql_unknown_column", format!("there is no column '{}'{near}", name.value), at));
+        };
+        let data_type = schema.fields.get(index).map(|f| &f.data_type);
+        match data_type {
+            Some(t) if t.kind.is_rowtime() => Ok(index),
+            Some(DataType { kind: TypeKind::TimestampLtz(_, TimestampKind::Proctime), .. }) => unsupported(
+                &format!("{function} over processing time is not supported"),
+                "use an event-time column with a WATERMARK",
+                at,
+            ),
+            other => {
+                let shown = other.map(ToString::to_string).unwrap_or_default();
+                let message = format!(
+                    "{function} needs an event-time column, but '{}' is {shown}: declare WATERMARK FOR {} in its table, \
+                     and pass the column on unchanged",
+                    name.value, name.value
+                );
+                Err(place::error("sql_type", message, at))
+            }
+        }
+    }
+
+    fn length(&self, node: &sp::Expr, parameter: &str) -> Result<(i64, Position)> {
+        let at = place::position(node).unwrap_or(self.here);
+        let sp::Expr::Interval(interval) = node else {
+            let message =
+                format!("{} must be a constant interval such as INTERVAL '10' SECOND", parameter.to_lowercase());
+            return Err(place::error("sql_type", message, at));
+        };
+        match literal::interval(interval, at)? {
+            Expr::Literal { value: Scalar::Int(ms), data_type } if data_type.kind == TypeKind::IntervalDayTime => {
+                Ok((ms, at))
+            }
+            _ => unsupported("windows of months or years are not supported", "use days or shorter units", at),
+        }
+    }
+}
+
+/// The argument of each parameter, by position or by name.
+fn arguments<'n>(
+    function: &str,
+    parameters: &[&str],
+    args: &'n [FunctionArg],
+    at: Position,
+) -> Result<Vec<Option<&'n sp::Expr>>> {
+    let mut slots: Vec<Option<&sp::Expr>> = vec![None; parameters.len()];
+    for (position, arg) in args.iter().enumerate() {
+        let (index, value) = match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (Some(position), value),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                (parameters.iter().position(|p| p.eq_ignore_ascii_case(&name.value)), value)
+            }
+            _ => (
+                None,
+                match args.first() {
+                    Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) => value,
+                    _ => return unsupported("this kind of argument is not supported", "pass expressions", at),
+                },
+            ),
+        };
+        let at = place::position(arg).unwrap_or(at);
+        match index.and_then(|i| slots.get_mut(i)) {
+            Some(slot @ None) => *slot = Some(value),
+            Some(Some(_)) => return Err(place::error("sql_type", "this argument is given twice", at)),
+            None => {
+                let message = format!("{function} takes only the arguments {}", parameters.join(", "));
+                return Err(place::error("sql_type", message, at));
+            }
+        }
+    }
+    Ok(slots)
+}
