@@ -5,6 +5,7 @@ mod collection;
 mod conditional;
 mod hash;
 mod json;
+mod kernels;
 mod math;
 mod string;
 mod temporal;

@@ -42,13 +42,13 @@ fn start() -> Server {
     if is_root {
         run(Command::new("chown").arg("postgres").arg(&folder));
     }
-    // The server refuses to run as root.
+    // The server refuses to run as root. It is stopped repeatedly, as it may be starting when this process is killed.
     let prefix = if is_root { "runuser -u postgres --" } else { "" };
     let (data, log) = (folder.join("data"), folder.join("log"));
     let watchdog = Command::new("sh")
         .arg("-c")
         .arg(format!(
-            "trap '' INT TERM HUP; cd /; read -r _; {prefix} {bin}/pg_ctl -D {data} -m immediate -w stop >/dev/null 2>&1; rm -rf {folder}",
+            "trap '' INT TERM HUP; cd /; read -r _; for _ in 1 2 3 4 5; do {prefix} {bin}/pg_ctl -D {data} -m immediate -w stop; rm -rf {folder}; sleep 1; [ -e {folder} ] || exit; done",
             bin = bin.display(),
             data = data.display(),
             folder = folder.display(),

@@ -4,8 +4,8 @@
 //! each object remembers the names it saw ([`Layout`]) and compares the next name (with quotes and colon) with the one
 //! that came here last time; no name is hashed.
 //!
-//! Chosen by measurement over `sonic-rs` (see `speed` in the tests): a line needs about a third of the time, because
-//! sonic's skipping is compiled for SSE2 only and its `Deserializer` hands out names to be compared one by one.
+//! Chosen by measurement over `sonic-rs` (`speed` in the tests): 365 ns against 645 ns for an event of 302 bytes, and
+//! sonic's figure is without writing columns; without a CPU-specific build it has SSE2 only, where `memchr` picks AVX2.
 
 use memchr::memchr;
 
