@@ -42,7 +42,8 @@ pub(super) fn coerce(args: &mut [Expr], index: usize, kind: &TypeKind) -> Result
     }
     let to = DataType { kind: kind.clone(), nullable: arg.data_type().nullable };
     let input = std::mem::replace(arg, Expr::literal(Scalar::Null, TypeKind::Null));
-    *arg = cast(input, &to, false)?;
+    // What is implicit here was checked by the caller; CHAR(3) to CHAR(1) is, for one.
+    *arg = cast(input, &to, true)?;
     Ok(())
 }
 
@@ -358,8 +359,15 @@ pub(super) mod testing {
     ) -> Result<(DataType, ArrayRef)> {
         run_in(chrono_tz::UTC, functions, name, args, values, rows)
     }
-    /// Every value as text, nulls as `null`, separated by ` | `.
+    /// Every value as text, nulls as `null`, instants with a `Z`, separated by ` | `.
     pub fn show(array: &ArrayRef) -> String {
+        use arrow::datatypes::DataType as A;
+        if let A::Timestamp(unit, Some(_)) = array.data_type() {
+            let local = arrow::compute::cast(array, &A::Int64).unwrap();
+            let local = arrow::compute::cast(&local, &A::Timestamp(*unit, None)).unwrap();
+            let instant = |t: &str| if t == "null" { t.to_owned() } else { format!("{t}Z") };
+            return show(&local).split(" | ").map(instant).collect::<Vec<_>>().join(" | ");
+        }
         let options = FormatOptions::default().with_null("null");
         let formatter = ArrayFormatter::try_new(array.as_ref(), &options).unwrap();
         (0..array.len()).map(|i| formatter.value(i).to_string()).collect::<Vec<_>>().join(" | ")
