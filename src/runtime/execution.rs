@@ -21,7 +21,7 @@ use super::{Barrier, CHANNEL_CAPACITY, Control, Element, TaskEvent, TaskId};
 use crate::connector::{self, SplitState, TaskContext};
 use crate::error::{Error, Result};
 use crate::expr::EvalContext;
-use crate::graph::{Exchange, JobGraph, OperatorKind, OperatorSpec, SinkSpec, key_group};
+use crate::graph::{COLLECT, Exchange, JobGraph, OperatorKind, OperatorSpec, SinkSpec, key_group};
 use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
@@ -31,8 +31,6 @@ use crate::operator::window_table::WindowTableOperator;
 use crate::state::{RestoredState, SharedMemory, StateContext};
 use crate::types::Schema;
 
-/// The connector name of an ad-hoc query's sink.
-pub const COLLECT: &str = "collect";
 /// Stack of a subtask thread, bytes: deep expression trees are evaluated recursively.
 const TASK_STACK_BYTES: usize = 8 << 20;
 
@@ -423,13 +421,16 @@ impl Opener<'_> {
             }
             OperatorKind::WindowAggregate(window) => {
                 let state = self.state_context(operator);
-                Box::new(WindowAggregateOperator::open(
-                    window,
-                    input,
-                    &operator.output,
-                    state,
-                    self.operator_state(operator.id),
-                )?)
+                Box::new(
+                    WindowAggregateOperator::open(
+                        window,
+                        input,
+                        &operator.output,
+                        state,
+                        self.operator_state(operator.id),
+                    )?
+                    .with_context(&self.context),
+                )
             }
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {

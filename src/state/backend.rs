@@ -26,12 +26,17 @@ const LAYOUT_KEY: &[u8] = b"layout";
 
 /// Memtable of one column family, bytes: small, because there are many databases and each snapshot flushes them.
 const WRITE_BUFFER_BYTES: usize = 8 << 20;
+/// A memtable grows by this, bytes: the first entry of each of many small databases must not take a megabyte.
+const ARENA_BLOCK_BYTES: usize = 64 << 10;
 /// Target size of an SST file, bytes: small enough that a compaction does not re-upload much.
 const SST_BYTES: u64 = 32 << 20;
 /// Open files of one database: there is one database per operator subtask.
 const MAX_OPEN_FILES: i32 = 128;
 /// A write batch is handed to RocksDB when it reaches this size, bytes.
 const WRITE_BATCH_BYTES: usize = 4 << 20;
+
+/// Takes an entry: key and value.
+pub type Put<'p> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'p;
 
 /// An open database.
 pub struct Backend {
@@ -117,11 +122,7 @@ impl Backend {
 
     /// Writes many entries as one sorted file, past the memtable: several times faster than [`Backend::writes`] from some
     /// ten thousand entries on. `fill` puts keys in ascending order, at least one.
-    pub fn ingest(
-        &self,
-        table: &str,
-        fill: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()>,
-    ) -> Result<()> {
+    pub fn ingest(&self, table: &str, fill: impl FnOnce(&mut Put<'_>) -> Result<()>) -> Result<()> {
         let error = |e| write_error(&self.dir, e);
         let path = self.dir.join("ingest.tmp");
         let options = table_options(&self.shared);
@@ -239,6 +240,11 @@ impl Writes<'_> {
 /// Options of a database that shares the process's memory.
 pub(super) fn database_options(shared: &SharedMemory, create: bool) -> Options {
     let mut options = Options::default();
+    // What is not in a snapshot is not wanted: closing must not flush it. There is no setter for this.
+    match options.get_options_from_string("avoid_flush_during_shutdown=true") {
+        Ok(parsed) => options = parsed,
+        Err(error) => tracing::warn!(%error, "RocksDB will flush when it closes"),
+    }
     options.create_if_missing(create);
     options.create_missing_column_families(true);
     options.set_write_buffer_manager(&shared.write_buffers);
@@ -265,6 +271,7 @@ pub(super) fn table_options(shared: &SharedMemory) -> Options {
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_arena_block_size(ARENA_BLOCK_BYTES);
     options.set_max_write_buffer_number(3);
     options.set_target_file_size_base(SST_BYTES);
     options

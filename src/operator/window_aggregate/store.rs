@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::graph::key_group::key_group;
 use crate::operator::aggregate::{AggregateInput, AggregateType, VALUE_VERSION};
 use crate::operator::window::Window;
-use crate::state::backend::malformed;
+use crate::state::backend::{Put, malformed};
 use crate::state::{Backend, StateContext, StateSnapshot};
 
 const WINDOW: &str = "window";
@@ -394,7 +394,7 @@ fn put_sorted(
     key_groups: Range<u16>,
     groups: Vec<Vec<u32>>,
     id: Window,
-    put: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    put: &mut Put<'_>,
 ) -> Result<()> {
     let (mut keys, mut value) = (Vec::new(), Vec::new());
     for (key_group, groups) in key_groups.zip(groups) {

@@ -14,6 +14,32 @@ pub const MAX_DEPTH: usize = 200;
 pub struct Cursor<'a> {
     pub bytes: &'a [u8],
     pub at: usize,
+    /// Whether it is known that there are no control characters, so that strings need not be searched for them.
+    pub clean: bool,
+}
+
+/// A member's name as it stands in the text, with quotes and colon, ready to be compared.
+pub struct Name {
+    pub text: Box<[u8]>,
+    /// The first and the last 8 bytes, where there are as many.
+    first: u64,
+    last: u64,
+    /// The schema's member that it stands for.
+    pub member: Option<usize>,
+}
+
+impl Name {
+    /// Prepares `text`.
+    pub fn new(text: &[u8], member: Option<usize>) -> Self {
+        let last = text.len().checked_sub(8).map_or(0, |at| word(text, at));
+        Name { text: text.into(), first: word(text, 0), last, member }
+    }
+}
+
+/// The 8 bytes from `at` on; 0 if there are fewer.
+#[inline]
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..).and_then(<[u8]>::first_chunk::<8>).map_or(0, |w| u64::from_le_bytes(*w))
 }
 
 /// A JSON string: as it stands, or rewritten because it has escapes.
@@ -57,21 +83,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Takes a name with its quotes and colon if it is next. Most have 8 to 24 bytes: two or three words are compared,
-    /// overlapping, instead of a call.
+    /// Takes a name if it is next. Most have 8 to 16 bytes: two words are compared, overlapping, instead of a call.
     #[inline]
-    pub fn take_name(&mut self, name: &[u8]) -> bool {
-        let word = |b: &[u8], at: usize| b.get(at..).and_then(<[u8]>::first_chunk::<8>).map(|w| u64::from_le_bytes(*w));
-        let Some(next) = self.bytes.get(self.at..self.at + name.len()) else { return false };
-        let length = name.len();
+    pub fn take_name(&mut self, name: &Name) -> bool {
+        let length = name.text.len();
+        let Some(next) = self.bytes.get(self.at..self.at + length) else { return false };
         let same = match length {
-            8..=16 => word(next, 0) == word(name, 0) && word(next, length - 8) == word(name, length - 8),
-            17..=24 => {
-                word(next, 0) == word(name, 0)
-                    && word(next, 8) == word(name, 8)
-                    && word(next, length - 8) == word(name, length - 8)
-            }
-            _ => next == name,
+            8..=16 => word(next, 0) == name.first && word(next, length - 8) == name.last,
+            _ => *next == *name.text,
         };
         if same {
             self.at += length;
@@ -110,7 +129,7 @@ impl<'a> Cursor<'a> {
         }
         let tail = self.bytes.get(from..).unwrap_or_default();
         let end = memchr2(b'"', b'\\', tail).unwrap_or(tail.len());
-        let passed = tail.get(..end).unwrap_or_default();
+        let passed = if self.clean { &[] } else { tail.get(..end).unwrap_or_default() };
         // Without a branch per byte, so that it is vectorised.
         if passed.iter().fold(false, |any, b| any | (*b < 0x20)) {
             return from + passed.iter().position(|b| is_special(*b)).unwrap_or(end);

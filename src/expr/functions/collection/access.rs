@@ -17,17 +17,21 @@ use crate::expr::function::{Call, Function, Kernel, Value};
 use crate::types::{DataType, Field, TypeKind};
 
 pub(super) const ITEM: Function =
-    Function { name: "ITEM", bind: bind_item, prepare: prepare_item, deterministic: true };
-pub(super) const CARDINALITY: Function =
-    Function { name: "CARDINALITY", bind: bind_cardinality, prepare: prepare_cardinality, deterministic: true };
+    Function { name: "ITEM", bind: |args| bind_item(args), prepare: prepare_item, deterministic: true };
+pub(super) const CARDINALITY: Function = Function {
+    name: "CARDINALITY",
+    bind: |args| bind_cardinality(args),
+    prepare: prepare_cardinality,
+    deterministic: true,
+};
 pub(super) const ELEMENT: Function =
-    Function { name: "ELEMENT", bind: bind_element, prepare: prepare_element, deterministic: true };
+    Function { name: "ELEMENT", bind: |args| bind_element(args), prepare: prepare_element, deterministic: true };
 
 const ITEM_TAKES: &str = "an array and an integer, a map and a key, or a row and a literal position or name";
 
-fn bind_item(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_item(args: &mut [Expr]) -> Result<DataType> {
     arity("ITEM", ITEM_TAKES, args, 2..=2)?;
-    let [container, index] = args.as_slice() else { return Err(not_applicable("ITEM", ITEM_TAKES, args)) };
+    let [container, index] = &*args else { return Err(not_applicable("ITEM", ITEM_TAKES, args)) };
     let refused = || not_applicable("ITEM", ITEM_TAKES, args);
     let nullable = container.data_type().nullable;
     let index_kind = &index.data_type().kind;
@@ -127,8 +131,8 @@ fn item_of_map(args: &[Value], rows: usize) -> Result<Value> {
     Ok(wrap(args, arrow::compute::take(maps.array.values(), &found, None)?))
 }
 
-fn bind_cardinality(args: &mut Vec<Expr>) -> Result<DataType> {
-    match args.as_slice() {
+fn bind_cardinality(args: &mut [Expr]) -> Result<DataType> {
+    match &*args {
         [arg] if matches!(arg.data_type().kind, TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_)) => {
             Ok(DataType { kind: TypeKind::Int, nullable: any_nullable(args) })
         }
@@ -165,8 +169,8 @@ fn prepare_cardinality(call: &Call<'_>) -> Result<Kernel> {
     }))
 }
 
-fn bind_element(args: &mut Vec<Expr>) -> Result<DataType> {
-    match args.as_slice() {
+fn bind_element(args: &mut [Expr]) -> Result<DataType> {
+    match &*args {
         [arg] => match &arg.data_type().kind {
             TypeKind::Array(item) => Ok(item.with_nullable(item.nullable || arg.data_type().nullable)),
             _ => Err(not_applicable("ELEMENT", "an array", args)),

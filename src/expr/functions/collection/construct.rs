@@ -8,20 +8,23 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::interleave;
 use arrow::datatypes::DataType as A;
 
-use super::super::kernels::{arity, coerce, expand, least_restrictive, not_applicable, row_count, values, wrap};
+use super::super::kernels::{arity, coerce, expand, not_applicable, row_count, values, wrap};
 use super::elements::{encode, list_field};
 use super::map::build_map;
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::expr::function::{Call, Function, Kernel, Value};
+use crate::expr::least_restrictive;
 use crate::types::{DataType, Field, TypeKind};
 
 pub(super) const ARRAY: Function =
-    Function { name: "ARRAY", bind: bind_array, prepare: prepare_array, deterministic: true };
-pub(super) const MAP: Function = Function { name: "MAP", bind: bind_map, prepare: prepare_map, deterministic: true };
-pub(super) const ROW: Function = Function { name: "ROW", bind: bind_row, prepare: prepare_row, deterministic: true };
+    Function { name: "ARRAY", bind: |args| bind_array(args), prepare: prepare_array, deterministic: true };
+pub(super) const MAP: Function =
+    Function { name: "MAP", bind: |args| bind_map(args), prepare: prepare_map, deterministic: true };
+pub(super) const ROW: Function =
+    Function { name: "ROW", bind: |args| bind_row(args), prepare: prepare_row, deterministic: true };
 
-fn bind_array(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_array(args: &mut [Expr]) -> Result<DataType> {
     arity("ARRAY", "at least one element", args, 1..=usize::MAX)?;
     let types: Vec<_> = args.iter().map(|a| a.data_type().clone()).collect();
     let item = least_restrictive(&types)?;
@@ -52,7 +55,7 @@ fn places(args: &[Value], row: usize) -> impl Iterator<Item = (usize, usize)> + 
     args.iter().enumerate().map(move |(i, a)| (i, if matches!(a, Value::Scalar(_)) { 0 } else { row }))
 }
 
-fn bind_map(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_map(args: &mut [Expr]) -> Result<DataType> {
     let takes = "an even number of arguments: keys and values in turn";
     if args.is_empty() || args.len() % 2 == 1 {
         return Err(not_applicable("MAP", takes, args));
@@ -118,7 +121,7 @@ fn prepare_map(call: &Call<'_>) -> Result<Kernel> {
     }))
 }
 
-fn bind_row(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_row(args: &mut [Expr]) -> Result<DataType> {
     let takes = "at least one value with a type (cast NULL)";
     if args.is_empty() || args.iter().any(|a| a.data_type().kind == TypeKind::Null) {
         return Err(not_applicable("ROW", takes, args));

@@ -7,33 +7,40 @@ use arrow::array::{Array, ArrayRef, ListArray, MapArray, StructArray, UInt32Arra
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::DataType as A;
 
-use super::super::kernels::{
-    any_nullable, arity, coerce, column, least_restrictive, not_applicable, on_array, row_count, wrap,
-};
+use super::super::kernels::{any_nullable, arity, coerce, column, not_applicable, on_array, row_count, wrap};
 use super::elements::{Lists, Picked, encode, list_field};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::expr::function::{Call, Function, Kernel};
+use crate::expr::least_restrictive;
 use crate::types::{DataType, Field, TypeKind};
 
-pub(super) const MAP_KEYS: Function =
-    Function { name: "MAP_KEYS", bind: bind_keys, prepare: |call| prepare_part(call, Part::Keys), deterministic: true };
+pub(super) const MAP_KEYS: Function = Function {
+    name: "MAP_KEYS",
+    bind: |args| bind_keys(args),
+    prepare: |call| prepare_part(call, Part::Keys),
+    deterministic: true,
+};
 pub(super) const MAP_VALUES: Function = Function {
     name: "MAP_VALUES",
-    bind: bind_values,
+    bind: |args| bind_values(args),
     prepare: |call| prepare_part(call, Part::Values),
     deterministic: true,
 };
 pub(super) const MAP_ENTRIES: Function = Function {
     name: "MAP_ENTRIES",
-    bind: bind_entries,
+    bind: |args| bind_entries(args),
     prepare: |call| prepare_part(call, Part::Entries),
     deterministic: true,
 };
-pub(super) const MAP_FROM_ARRAYS: Function =
-    Function { name: "MAP_FROM_ARRAYS", bind: bind_from_arrays, prepare: prepare_from_arrays, deterministic: true };
+pub(super) const MAP_FROM_ARRAYS: Function = Function {
+    name: "MAP_FROM_ARRAYS",
+    bind: |args| bind_from_arrays(args),
+    prepare: prepare_from_arrays,
+    deterministic: true,
+};
 pub(super) const MAP_UNION: Function =
-    Function { name: "MAP_UNION", bind: bind_union, prepare: prepare_union, deterministic: true };
+    Function { name: "MAP_UNION", bind: |args| bind_union(args), prepare: prepare_union, deterministic: true };
 
 /// Builds maps from flat keys and values; a null key is an error.
 pub(super) fn build_map(
@@ -75,17 +82,17 @@ fn list_of(args: &[Expr], item: DataType) -> DataType {
     DataType { kind: TypeKind::Array(Box::new(item)), nullable: any_nullable(args) }
 }
 
-fn bind_keys(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_keys(args: &mut [Expr]) -> Result<DataType> {
     let key = map_type("MAP_KEYS", args)?.0.clone();
     Ok(list_of(args, key))
 }
 
-fn bind_values(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_values(args: &mut [Expr]) -> Result<DataType> {
     let value = map_type("MAP_VALUES", args)?.1.clone();
     Ok(list_of(args, value))
 }
 
-fn bind_entries(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_entries(args: &mut [Expr]) -> Result<DataType> {
     let (key, value) = map_type("MAP_ENTRIES", args)?;
     let row = TypeKind::Row(vec![Field::new("key", key.clone()), Field::new("value", value.clone())]);
     Ok(list_of(args, DataType::nullable(row)))
@@ -111,8 +118,8 @@ pub(super) fn as_map(array: &ArrayRef) -> Result<&MapArray> {
     array.as_any().downcast_ref().ok_or_else(|| Error::internal(format!("{} is not a map", array.data_type())))
 }
 
-fn bind_from_arrays(args: &mut Vec<Expr>) -> Result<DataType> {
-    match args.as_slice() {
+fn bind_from_arrays(args: &mut [Expr]) -> Result<DataType> {
+    match &*args {
         [keys, values] => match (&keys.data_type().kind, &values.data_type().kind) {
             (TypeKind::Array(key), TypeKind::Array(value)) => {
                 Ok(DataType { kind: TypeKind::Map(key.clone(), value.clone()), nullable: any_nullable(args) })
@@ -144,7 +151,7 @@ fn prepare_from_arrays(call: &Call<'_>) -> Result<Kernel> {
     }))
 }
 
-fn bind_union(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_union(args: &mut [Expr]) -> Result<DataType> {
     let takes = "maps of a common type";
     arity("MAP_UNION", takes, args, 1..=usize::MAX)?;
     if !args.iter().all(|a| matches!(a.data_type().kind, TypeKind::Map(..))) {
@@ -268,7 +275,7 @@ mod tests {
         let keys = || lists(&[Some(&[Some(1), Some(1)]), None]);
         let values = || lists(&[Some(&[Some(5), None]), Some(&[])]);
         let inputs = [Value::Array(keys()), Value::Array(values())];
-        check("MAP_FROM_ARRAYS", vec![whole_ints(), ints()], &inputs, "MAP<INT NOT NULL, INT>", "{1: } | null");
+        check("MAP_FROM_ARRAYS", vec![whole_ints(), ints()], &inputs, "MAP<INT NOT NULL, INT>", "{1: null} | null");
         let uneven = [Value::Array(keys()), Value::Array(lists(&[Some(&[Some(1)]), None]))];
         let args = vec![col(whole_ints()), col(ints())];
         let error = run(FUNCTIONS, "MAP_FROM_ARRAYS", args, &uneven, 2).unwrap_err();

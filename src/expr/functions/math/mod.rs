@@ -83,8 +83,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
     double_function!("RADIANS", 1, f64::to_radians),
     double_function!("POWER", 2, java_power),
     double_function!("ATAN2", 2, f64::atan2),
-    Function { name: "LOG", bind: bind_log, prepare: prepare_log, deterministic: true },
-    Function { name: "BIN", bind: bind_bin, prepare: prepare_bin, deterministic: true },
+    Function { name: "LOG", bind: |args| bind_log(args), prepare: prepare_log, deterministic: true },
+    Function { name: "BIN", bind: |args| bind_bin(args), prepare: prepare_bin, deterministic: true },
     constant!("PI", std::f64::consts::PI),
     constant!("E", std::f64::consts::E),
 ];
@@ -115,7 +115,7 @@ fn java_power(base: f64, exponent: f64) -> f64 {
     if exponent.is_nan() || (base.abs() == 1.0 && exponent.is_infinite()) { f64::NAN } else { base.powf(exponent) }
 }
 
-fn bind_log(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_log(args: &mut [Expr]) -> Result<DataType> {
     let count = if args.len() == 1 { 1 } else { 2 };
     bind_doubles("LOG", args, count)
 }
@@ -124,7 +124,7 @@ fn prepare_log(call: &Call<'_>) -> Result<Kernel> {
     Ok(if call.args.len() == 1 { unary::<Float64Type, Float64Type>(f64::ln) } else { binary_kernel(logarithm) })
 }
 
-fn bind_bin(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_bin(args: &mut [Expr]) -> Result<DataType> {
     arity("BIN", "an integer", args, 1..=1)?;
     if !args.iter().all(|a| a.data_type().kind.is_integer()) {
         return Err(not_applicable("BIN", "an integer", args));

@@ -17,14 +17,14 @@ use crate::expr::Expr;
 use crate::expr::function::{Call, Function, Kernel, Value};
 use crate::types::{DataType, TypeKind};
 
-pub(super) const MOD: Function = Function { name: "MOD", bind, prepare, deterministic: true };
+pub(super) const MOD: Function = Function { name: "MOD", bind: |args| bind(args), prepare, deterministic: true };
 
 const TAKES: &str = "two exact numbers (integers or DECIMAL)";
 
-fn bind(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind(args: &mut [Expr]) -> Result<DataType> {
     arity("MOD", TAKES, args, 2..=2)?;
     let shapes: Vec<_> = args.iter().filter_map(|a| decimal_shape(&a.data_type().kind)).collect();
-    let ([(p, s), (q, t)], [_, divisor]) = (shapes.as_slice(), args.as_slice()) else {
+    let ([(p, s), (q, t)], [_, divisor]) = (shapes.as_slice(), &*args) else {
         return Err(not_applicable("MOD", TAKES, args));
     };
     let kind = if args.iter().all(|a| a.data_type().kind.is_integer()) || (*s == 0 && *t == 0) {
@@ -82,10 +82,12 @@ where
     A: ArrowPrimitiveType,
     B: ArrowPrimitiveType,
 {
-    let divisor = column::<PrimitiveArray<B>>(args, 1)?;
-    let constant = matches!(args.get(1), Some(Value::Scalar(_)));
-    let array: ArrayRef = match divisor.get(0) {
-        Some(y) if constant && !y.is_zero() => Arc::new(zip::<A, B, B>(args, rows, f)?),
+    let constant = match args.get(1) {
+        Some(Value::Scalar(_)) => column::<PrimitiveArray<B>>(args, 1)?.get(0),
+        _ => None,
+    };
+    let array: ArrayRef = match constant {
+        Some(y) if !y.is_zero() => Arc::new(zip::<A, B, B>(args, rows, f)?),
         _ => Arc::new(try_zip::<A, B, B>(args, rows, |x, y| if y.is_zero() { Err(by_zero()) } else { Ok(f(x, y)) })?),
     };
     Ok(wrap(args, array))
@@ -202,6 +204,20 @@ mod tests {
         let ints: ArrayRef = Arc::new(Int32Array::from(vec![i32::MIN]));
         let minus_one: ArrayRef = Arc::new(Int32Array::from(vec![-1]));
         check([TypeKind::Int, TypeKind::Int], [Value::Array(ints), Value::Scalar(minus_one)], 1, "INT", "0");
+    }
+
+    #[test]
+    fn scaling_up_may_not_fit() {
+        let large = 10_i128.pow(37);
+        assert_eq!(remainder(large + 7, 1000, 13, 1).unwrap(), (large % 13 + 7) * 1000 % 13);
+        assert_eq!(remainder(7, 1, large, 1000).unwrap(), 7);
+        assert_eq!(remainder(-7, 10, 3, 1).unwrap(), -1);
+    }
+
+    #[test]
+    fn batches_without_rows_are_computed() {
+        let none: ArrayRef = Arc::new(Int32Array::from(Vec::<i32>::new()));
+        check([TypeKind::Int, TypeKind::Int], [Value::Array(none.clone()), Value::Array(none)], 0, "INT", "");
     }
 
     #[test]

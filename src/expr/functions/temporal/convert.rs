@@ -21,12 +21,16 @@ use crate::expr::Expr;
 use crate::expr::function::{Call, Function, Kernel, Value};
 use crate::types::{DataType, TimestampKind, TypeKind};
 
-pub(super) const TO_TIMESTAMP: Function =
-    Function { name: "TO_TIMESTAMP", bind: bind_timestamp, prepare: prepare_timestamp, deterministic: true };
+pub(super) const TO_TIMESTAMP: Function = Function {
+    name: "TO_TIMESTAMP",
+    bind: |args| bind_timestamp(args),
+    prepare: prepare_timestamp,
+    deterministic: true,
+};
 pub(super) const TO_TIMESTAMP_LTZ: Function =
-    Function { name: "TO_TIMESTAMP_LTZ", bind: bind_ltz, prepare: prepare_ltz, deterministic: true };
+    Function { name: "TO_TIMESTAMP_LTZ", bind: |args| bind_ltz(args), prepare: prepare_ltz, deterministic: true };
 pub(super) const TO_DATE: Function =
-    Function { name: "TO_DATE", bind: bind_date, prepare: prepare_date, deterministic: true };
+    Function { name: "TO_DATE", bind: |args| bind_date(args), prepare: prepare_date, deterministic: true };
 
 /// 0000-01-01 and 9999-12-31T23:59:59.999 in milliseconds: what Flink takes from numbers.
 const VALID_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
@@ -42,7 +46,7 @@ fn bind_strings(name: &str, args: &[Expr]) -> Result<()> {
     if args.iter().all(|a| a.data_type().kind.is_string()) { Ok(()) } else { Err(not_applicable(name, takes, args)) }
 }
 
-fn bind_timestamp(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_timestamp(args: &mut [Expr]) -> Result<DataType> {
     bind_strings("TO_TIMESTAMP", args)?;
     Ok(DataType::nullable(TypeKind::Timestamp(3, TimestampKind::Regular)))
 }
@@ -73,7 +77,7 @@ fn read_formatted(pattern: &Pattern, text: &str) -> Option<Local> {
     pattern.read(text).or_else(|| read_sql_timestamp(text))
 }
 
-fn bind_date(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_date(args: &mut [Expr]) -> Result<DataType> {
     bind_strings("TO_DATE", args)?;
     Ok(DataType::nullable(TypeKind::Date))
 }
@@ -102,7 +106,7 @@ fn prepare_date(call: &Call<'_>) -> Result<Kernel> {
 
 const LTZ_TAKES: &str = "a number and its precision, or a string, its pattern and its time zone";
 
-fn bind_ltz(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_ltz(args: &mut [Expr]) -> Result<DataType> {
     let refused = || not_applicable("TO_TIMESTAMP_LTZ", LTZ_TAKES, args);
     arity("TO_TIMESTAMP_LTZ", LTZ_TAKES, args, 1..=3)?;
     let first = args.first().map(|a| a.data_type().kind.clone()).ok_or_else(refused)?;

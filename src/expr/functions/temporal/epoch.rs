@@ -18,11 +18,11 @@ use crate::types::{DataType, TypeKind};
 
 /// Folded only where it has arguments would be right; the registry knows one answer, so it is never folded.
 pub(super) const UNIX_TIMESTAMP: Function =
-    Function { name: "UNIX_TIMESTAMP", bind: bind_unix, prepare: prepare_unix, deterministic: false };
+    Function { name: "UNIX_TIMESTAMP", bind: |args| bind_unix(args), prepare: prepare_unix, deterministic: false };
 pub(super) const FROM_UNIXTIME: Function =
-    Function { name: "FROM_UNIXTIME", bind: bind_from, prepare: prepare_from, deterministic: true };
+    Function { name: "FROM_UNIXTIME", bind: |args| bind_from(args), prepare: prepare_from, deterministic: true };
 
-fn bind_unix(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_unix(args: &mut [Expr]) -> Result<DataType> {
     let takes = "nothing, or a string and, if wanted, its pattern";
     arity("UNIX_TIMESTAMP", takes, args, 0..=2)?;
     if !args.iter().all(|a| a.data_type().kind.is_string()) {
@@ -53,7 +53,7 @@ fn prepare_unix(call: &Call<'_>) -> Result<Kernel> {
     }))
 }
 
-fn bind_from(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_from(args: &mut [Expr]) -> Result<DataType> {
     let takes = "an integer and, if wanted, a pattern";
     arity("FROM_UNIXTIME", takes, args, 1..=2)?;
     let fits = |(i, a): (usize, &Expr)| {

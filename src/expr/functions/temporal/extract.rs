@@ -31,7 +31,7 @@ macro_rules! part {
 }
 
 pub(super) const EXTRACT: Function =
-    Function { name: "EXTRACT", bind: bind_extract, prepare: prepare_extract, deterministic: true };
+    Function { name: "EXTRACT", bind: |args| bind_extract(args), prepare: prepare_extract, deterministic: true };
 pub(super) const YEAR: Function = part!("YEAR", Year);
 pub(super) const QUARTER: Function = part!("QUARTER", Quarter);
 pub(super) const MONTH: Function = part!("MONTH", Month);
@@ -47,7 +47,7 @@ fn unit_of(args: &[Expr]) -> Option<Unit> {
     Unit::parse(literal_text(args.first())?)
 }
 
-fn bind_extract(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_extract(args: &mut [Expr]) -> Result<DataType> {
     let takes = "a unit and a date, time, timestamp or interval";
     arity("EXTRACT", takes, args, 2..=2)?;
     let unit = unit_of(args).ok_or_else(|| not_applicable("EXTRACT", takes, args))?;

@@ -14,17 +14,21 @@ use crate::expr::function::{Call, Function, Kernel, Value};
 use crate::types::{DataType, TypeKind};
 
 pub(super) const DATE_FORMAT: Function =
-    Function { name: "DATE_FORMAT", bind: bind_format, prepare: prepare_format, deterministic: true };
-pub(super) const CONVERT_TZ: Function =
-    Function { name: "CONVERT_TZ", bind: bind_convert_tz, prepare: prepare_convert_tz, deterministic: true };
+    Function { name: "DATE_FORMAT", bind: |args| bind_format(args), prepare: prepare_format, deterministic: true };
+pub(super) const CONVERT_TZ: Function = Function {
+    name: "CONVERT_TZ",
+    bind: |args| bind_convert_tz(args),
+    prepare: prepare_convert_tz,
+    deterministic: true,
+};
 
 /// An estimate of the bytes of a formatted timestamp.
 const FORMATTED_BYTES: usize = 20;
 
-fn bind_format(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_format(args: &mut [Expr]) -> Result<DataType> {
     let takes = "a timestamp or a string, and a pattern";
     arity("DATE_FORMAT", takes, args, 2..=2)?;
-    match args.as_slice() {
+    match &*args {
         [time, pattern] if pattern.data_type().kind.is_string() => match time.data_type().kind {
             TypeKind::Timestamp(..) | TypeKind::TimestampLtz(..) | TypeKind::Char(_) | TypeKind::VarChar(_) => {
                 // Nullable always: a string may not be readable.
@@ -118,7 +122,7 @@ pub(super) fn formatted(
     Ok(wrap(args, Arc::new(out.finish()) as ArrayRef))
 }
 
-fn bind_convert_tz(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_convert_tz(args: &mut [Expr]) -> Result<DataType> {
     let takes = "a string 'yyyy-MM-dd HH:mm:ss' and two time zones";
     arity("CONVERT_TZ", takes, args, 3..=3)?;
     if args.iter().all(|a| a.data_type().kind.is_string()) {

@@ -385,7 +385,7 @@ mod tests {
             ("G y u Q q L yyy yyyyy M MM MMM d E", "AD 2026 2026 1 1 3 2026 02026 3 03 Mar 1 Sun"),
             ("YYYY-ww e W F MMMMM LLLL EEEEE", "2026-10 1 1 1 M March S"),
             ("QQQ QQQQ GGGG ee eee DDD kk hh KK", "Q1 1st quarter Anno Domini 01 Sun 060 23 11 11"),
-            ("yyyy[-MM] ''x''", "2026-03 'x'"),
+            ("yyyy[-MM] ''-'o''clock'", "2026-03 '-o'clock"),
             ("", ""),
         ] {
             check(Dialect::DateTimeFormatter, pattern, "2026-03-01T23:59:59.670", expected);

@@ -13,11 +13,11 @@ use crate::expr::function::{Call, Function, Kernel, Value};
 use crate::types::{DataType, TimestampKind, TypeKind};
 
 pub(super) const TIMESTAMPADD: Function =
-    Function { name: "TIMESTAMPADD", bind: bind_add, prepare: prepare_add, deterministic: true };
+    Function { name: "TIMESTAMPADD", bind: |args| bind_add(args), prepare: prepare_add, deterministic: true };
 pub(super) const TIMESTAMPDIFF: Function =
-    Function { name: "TIMESTAMPDIFF", bind: bind_diff, prepare: prepare_diff, deterministic: true };
+    Function { name: "TIMESTAMPDIFF", bind: |args| bind_diff(args), prepare: prepare_diff, deterministic: true };
 pub(super) const OVERLAPS: Function =
-    Function { name: "OVERLAPS", bind: bind_overlaps, prepare: prepare_overlaps, deterministic: true };
+    Function { name: "OVERLAPS", bind: |args| bind_overlaps(args), prepare: prepare_overlaps, deterministic: true };
 
 const ADD_TAKES: &str = "a unit, an integer and a date, time or timestamp";
 const DIFF_TAKES: &str = "a unit and two dates, times or timestamps";
@@ -33,11 +33,11 @@ fn is_point_in_time(kind: &TypeKind) -> bool {
     matches!(kind, TypeKind::Date | TypeKind::Time(_) | TypeKind::Timestamp(..) | TypeKind::TimestampLtz(..))
 }
 
-fn bind_add(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_add(args: &mut [Expr]) -> Result<DataType> {
     arity("TIMESTAMPADD", ADD_TAKES, args, 3..=3)?;
     let refused = || not_applicable("TIMESTAMPADD", ADD_TAKES, args);
     let unit = unit_of(args).ok_or_else(refused)?;
-    let [_, count, time] = args.as_slice() else { return Err(refused()) };
+    let [_, count, time] = &*args else { return Err(refused()) };
     if !count.data_type().kind.is_integer() || matches!(unit, Unit::Microsecond | Unit::Nanosecond) {
         return Err(refused());
     }
@@ -103,11 +103,11 @@ fn prepare_add(call: &Call<'_>) -> Result<Kernel> {
     }))
 }
 
-fn bind_diff(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_diff(args: &mut [Expr]) -> Result<DataType> {
     arity("TIMESTAMPDIFF", DIFF_TAKES, args, 3..=3)?;
     let refused = || not_applicable("TIMESTAMPDIFF", DIFF_TAKES, args);
     unit_of(args).ok_or_else(refused)?;
-    let [_, start, end] = args.as_slice() else { return Err(refused()) };
+    let [_, start, end] = &*args else { return Err(refused()) };
     if ![start, end].into_iter().all(|a| is_point_in_time(&a.data_type().kind)) {
         return Err(refused());
     }
@@ -121,12 +121,14 @@ fn bind_diff(args: &mut Vec<Expr>) -> Result<DataType> {
 
 fn prepare_diff(call: &Call<'_>) -> Result<Kernel> {
     let unit = unit_of(call.args).ok_or_else(|| Error::internal("TIMESTAMPDIFF without a unit"))?;
-    let diff: Box<dyn Fn(i64, i64) -> i64 + Send + Sync> = match (unit.months(), unit.milliseconds()) {
-        (Some(months), _) => Box::new(move |start, end| months_between(start, end) / months),
-        (_, Some(step)) => Box::new(move |start, end| end.wrapping_sub(start) / step),
+    let diff: Box<dyn Fn(i64, i64) -> i64 + Send + Sync> = match (unit, unit.months(), unit.milliseconds()) {
+        // Flink multiplies whole seconds.
+        (Unit::Millisecond, ..) => Box::new(|start, end| seconds_between(start, end).wrapping_mul(1000)),
+        (_, Some(months), _) => Box::new(move |start, end| months_between(start, end) / months),
+        (_, _, Some(step)) => Box::new(move |start, end| end.wrapping_sub(start) / step),
         _ => {
-            let per_ms = if unit == Unit::Microsecond { 1000 } else { 1_000_000 };
-            Box::new(move |start, end| end.wrapping_sub(start).wrapping_mul(per_ms))
+            let per_second = if unit == Unit::Microsecond { 1_000_000 } else { 1_000_000_000 };
+            Box::new(move |start, end| seconds_between(start, end).wrapping_mul(per_second))
         }
     };
     Ok(Box::new(move |args, rows| {
@@ -138,6 +140,10 @@ fn prepare_diff(call: &Call<'_>) -> Result<Kernel> {
         // Flink's INT wraps too.
         Ok(wrap(args, from_ticks(values, &arrow::datatypes::DataType::Int32)?))
     }))
+}
+
+fn seconds_between(start: i64, end: i64) -> i64 {
+    end.wrapping_sub(start) / 1000
 }
 
 /// Whole months from `start` to `end`, both in milliseconds.
@@ -162,7 +168,7 @@ fn months_between_days(end: i64, start: i64) -> i64 {
     months
 }
 
-fn bind_overlaps(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_overlaps(args: &mut [Expr]) -> Result<DataType> {
     arity("OVERLAPS", OVERLAPS_TAKES, args, 4..=4)?;
     let fits = |pair: &[Expr]| {
         pair.first().is_some_and(|a| is_point_in_time(&a.data_type().kind))

@@ -22,18 +22,18 @@ macro_rules! function {
 }
 
 function! {
-    ARRAY_CONTAINS: bind_contains, prepare_contains;
-    ARRAY_POSITION: bind_position, prepare_position;
-    ARRAY_REMOVE: bind_remove, prepare_remove;
+    ARRAY_CONTAINS: |args| bind_contains(args), prepare_contains;
+    ARRAY_POSITION: |args| bind_position(args), prepare_position;
+    ARRAY_REMOVE: |args| bind_remove(args), prepare_remove;
     ARRAY_APPEND: |args| bind_extend("ARRAY_APPEND", args), |call| Ok(prepare_extend(call, End::Back));
     ARRAY_PREPEND: |args| bind_extend("ARRAY_PREPEND", args), |call| Ok(prepare_extend(call, End::Front));
     ARRAY_DISTINCT: |args| bind_same("ARRAY_DISTINCT", args), prepare_distinct;
     ARRAY_REVERSE: |args| bind_same("ARRAY_REVERSE", args), prepare_reverse;
-    ARRAY_SLICE: bind_slice, prepare_slice;
-    ARRAY_SORT: bind_sort, prepare_sort;
+    ARRAY_SLICE: |args| bind_slice(args), prepare_slice;
+    ARRAY_SORT: |args| bind_sort(args), prepare_sort;
     ARRAY_MAX: |args| bind_extreme("ARRAY_MAX", args), |_| Ok(prepare_extreme(Extreme::Largest));
     ARRAY_MIN: |args| bind_extreme("ARRAY_MIN", args), |_| Ok(prepare_extreme(Extreme::Smallest));
-    ARRAY_JOIN: bind_join, prepare_join;
+    ARRAY_JOIN: |args| bind_join(args), prepare_join;
 }
 
 fn result(args: &[Expr], nullable: bool) -> Result<DataType> {
@@ -47,7 +47,7 @@ fn array_nullable(args: &[Expr]) -> bool {
 
 // --- search
 
-fn bind_contains(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_contains(args: &mut [Expr]) -> Result<DataType> {
     bind_needle("ARRAY_CONTAINS", args)?;
     Ok(DataType { kind: TypeKind::Boolean, nullable: array_nullable(args) })
 }
@@ -60,7 +60,7 @@ fn prepare_contains(_: &Call<'_>) -> Result<Kernel> {
     }))
 }
 
-fn bind_position(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_position(args: &mut [Expr]) -> Result<DataType> {
     let needle_nullable = bind_needle("ARRAY_POSITION", args)?;
     Ok(DataType { kind: TypeKind::Int, nullable: array_nullable(args) || needle_nullable })
 }
@@ -94,7 +94,7 @@ fn positions(args: &[Value], rows: usize) -> Result<Vec<Option<i32>>> {
 
 // --- change
 
-fn bind_remove(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_remove(args: &mut [Expr]) -> Result<DataType> {
     bind_needle("ARRAY_REMOVE", args)?;
     result(args, array_nullable(args))
 }
@@ -185,7 +185,7 @@ fn prepare_reverse(call: &Call<'_>) -> Result<Kernel> {
     }))
 }
 
-fn bind_slice(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_slice(args: &mut [Expr]) -> Result<DataType> {
     let takes = "an array and one or two INT positions";
     arity("ARRAY_SLICE", takes, args, 2..=3)?;
     let positions_fit = args.iter().skip(1).all(|a| casts_implicitly(&a.data_type().kind, &TypeKind::Int));
@@ -250,7 +250,7 @@ fn is_comparable(kind: &TypeKind) -> bool {
         )
 }
 
-fn bind_sort(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_sort(args: &mut [Expr]) -> Result<DataType> {
     let takes = "an array of comparable elements, and if wanted BOOLEANs: ascending, nulls first";
     arity("ARRAY_SORT", takes, args, 1..=3)?;
     let comparable = element_type(args.first()).is_some_and(|t| is_comparable(&t.kind));
@@ -345,7 +345,7 @@ fn prepare_extreme(extreme: Extreme) -> Kernel {
 
 // --- join
 
-fn bind_join(args: &mut Vec<Expr>) -> Result<DataType> {
+fn bind_join(args: &mut [Expr]) -> Result<DataType> {
     let takes = "an array of strings, a delimiter and, if wanted, a string for nulls";
     arity("ARRAY_JOIN", takes, args, 2..=3)?;
     let is_string = |kind: &TypeKind| kind.is_string() || *kind == TypeKind::Null;
