@@ -20,7 +20,7 @@ use crate::metadata::SnapshotKind;
     responses(
         (status = 200, description = "Finished (with `wait`): completed or failed", body = SnapshotView),
         (status = 202, description = "In progress; `Location` names it", body = SnapshotView),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The job does not run", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -41,7 +41,7 @@ pub async fn trigger_checkpoint(
     path = "/api/v1/jobs/{job}/checkpoints",
     tag = "checkpoints",
     params(("job" = String, Path, description = "The job's id or name"), SnapshotsQuery),
-    responses((status = 200, body = SnapshotPage), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
+    responses((status = 200, description = "The resource", body = SnapshotPage), (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"))
 )]
 pub async fn list_checkpoints(
     State(state): State<ApiState>,
@@ -57,7 +57,7 @@ pub async fn list_checkpoints(
     path = "/api/v1/jobs/{job}/checkpoints/{number}",
     tag = "checkpoints",
     params(("job" = String, Path, description = "The job's id or name"), ("number" = u64, Path, description = "The checkpoint's number in the job")),
-    responses((status = 200, body = SnapshotView), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
+    responses((status = 200, description = "The resource", body = SnapshotView), (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"))
 )]
 pub async fn get_checkpoint(
     State(state): State<ApiState>,

@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use utoipa::ToSchema;
 
 use super::ApiState;
@@ -31,13 +33,13 @@ fn ok() -> Json<HealthView> {
 }
 
 /// Answers while the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = HealthView)))]
+#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, description = "The resource", body = HealthView)))]
 pub async fn get_health() -> Json<HealthView> {
     ok()
 }
 
 /// Answers 200 when the database is reachable and the service is not shutting down.
-#[utoipa::path(get, path = "/readyz", tag = "service", responses((status = 200, body = HealthView), (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/readyz", tag = "service", responses((status = 200, description = "The resource", body = HealthView), (status = 503, description = "Not available now", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get_ready(State(state): State<ApiState>) -> Result<Json<HealthView>, Problem> {
     if state.stopping.is_cancelled() {
         return Err(Error::unavailable("shutting_down", "the service is shutting down").into());
@@ -46,8 +48,14 @@ pub async fn get_ready(State(state): State<ApiState>) -> Result<Json<HealthView>
     Ok(ok())
 }
 
+/// Explains the error codes (Markdown): what a problem's `type` points to.
+#[utoipa::path(get, path = "/errors", tag = "service", responses((status = 200, description = "The resource", body = String, content_type = "text/markdown")))]
+pub async fn get_error_codes() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/markdown; charset=utf-8")], include_str!("../../docs/errors.md"))
+}
+
 /// Shows the versions of the service and its stored formats.
-#[utoipa::path(get, path = "/version", tag = "service", responses((status = 200, body = VersionView)))]
+#[utoipa::path(get, path = "/version", tag = "service", responses((status = 200, description = "The resource", body = VersionView)))]
 pub async fn get_version() -> Json<VersionView> {
     Json(VersionView {
         version: env!("CARGO_PKG_VERSION").into(),

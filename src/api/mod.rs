@@ -85,6 +85,7 @@ fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(health::get_health))
         .routes(routes!(health::get_ready))
         .routes(routes!(health::get_version))
+        .routes(routes!(health::get_error_codes))
         .routes(routes!(prometheus::get_metrics))
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, Place};
 
 /// Where each code has a line.
-const ERROR_DOCS: &str = "/docs/errors";
+const ERROR_DOCS: &str = "/errors";
 /// Seconds after which an unavailable service may be asked again.
 const RETRY_AFTER_SECONDS: &str = "1";
 

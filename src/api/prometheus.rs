@@ -48,7 +48,7 @@ const FIGURES: &[Figure] = &[
 ];
 
 /// Shows figures for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain"), (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain"), (status = 503, description = "Not available now", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn get_metrics(State(state): State<ApiState>) -> Result<Response, Problem> {
     let live: Vec<JobStatus> = JobStatus::ALL.iter().copied().filter(|s| !s.is_terminal()).collect();
     let filter = JobFilter { status: live.clone(), ..JobFilter::default() };

@@ -73,7 +73,7 @@ pub async fn respond(
     responses(
         (status = 200, description = "Finished (with `wait`): completed or failed", body = SnapshotView),
         (status = 202, description = "In progress; `Location` names it", body = SnapshotView),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The job does not run", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -95,7 +95,7 @@ pub async fn create_savepoint(
     path = "/api/v1/jobs/{job}/savepoints",
     tag = "savepoints",
     params(("job" = String, Path, description = "The job's id or name"), SnapshotsQuery),
-    responses((status = 200, body = SnapshotPage), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
+    responses((status = 200, description = "The resource", body = SnapshotPage), (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"))
 )]
 pub async fn list_savepoints(
     State(state): State<ApiState>,
@@ -111,7 +111,7 @@ pub async fn list_savepoints(
     path = "/api/v1/jobs/{job}/savepoints/{savepoint}",
     tag = "savepoints",
     params(("job" = String, Path, description = "The job's id or name"), ("savepoint" = String, Path, description = "The savepoint's id")),
-    responses((status = 200, body = SnapshotView), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
+    responses((status = 200, description = "The resource", body = SnapshotView), (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"))
 )]
 pub async fn get_savepoint(
     State(state): State<ApiState>,
@@ -129,7 +129,7 @@ pub async fn get_savepoint(
     params(("job" = String, Path, description = "The job's id or name"), ("savepoint" = String, Path, description = "The savepoint's id")),
     responses(
         (status = 204, description = "Deleted"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "It is in progress", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

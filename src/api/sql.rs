@@ -68,7 +68,7 @@ pub struct QueryRequest {
     path = "/api/v1/sql/check",
     tag = "sql",
     request_body = CheckRequest,
-    responses((status = 200, body = CheckView), (status = 400, body = ProblemBody, content_type = "application/problem+json"))
+    responses((status = 200, description = "The resource", body = CheckView), (status = 400, description = "The request is wrong", body = ProblemBody, content_type = "application/problem+json"))
 )]
 pub async fn check_sql(Body(request): Body<CheckRequest>) -> Result<Json<CheckView>, Problem> {
     let report = blocking(move || sql::check(&request.sql)).await?;
@@ -89,7 +89,7 @@ pub async fn check_sql(Body(request): Body<CheckRequest>) -> Result<Json<CheckVi
     request_body = QueryRequest,
     responses(
         (status = 200, description = "Lines of JSON", body = String, content_type = "application/x-ndjson"),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "The request is wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Too many queries", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

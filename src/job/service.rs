@@ -296,7 +296,20 @@ impl JobService {
         }
     }
 
-    /// Starts a live job anew from its newest snapshot, or a terminal one again.
+    /// The job once it has ended or has been restarted, or as it is when `time` is over.
+    pub async fn wait_for_end(&self, id: JobId, time: Duration) -> Result<Job> {
+        let end = tokio::time::Instant::now() + time;
+        loop {
+            let changed = self.context.changed.notified();
+            let job = self.context.metadata.job(id).await?;
+            if job.status != JobStatus::Running || tokio::time::Instant::now() >= end {
+                return Ok(job);
+            }
+            let _ = tokio::time::timeout_at(end.min(tokio::time::Instant::now() + WAIT_STEP), changed).await;
+        }
+    }
+
+    /// Starts a terminal job again, from its newest snapshot.
     pub async fn restart(&self, job: &Job) -> Result<Job> {
         if !job.status.is_terminal() {
             return Err(Error::conflict(

@@ -250,27 +250,6 @@ fn restart_option(options: &BTreeMap<String, String>) -> Result<Option<RestartSt
     Ok(Some(strategy))
 }
 
-/// Settings of an ordinary job, for tests of other modules.
-#[cfg(test)]
-pub fn defaults_for_tests() -> JobSettings {
-    let checkpointing = CheckpointSettings {
-        interval_ms: 10_000,
-        min_pause_ms: 0,
-        timeout_ms: 600_000,
-        retained: 3,
-        on_cancel: OnCancel::Retain,
-        mode: CheckpointMode::ExactlyOnce,
-    };
-    JobSettings {
-        parallelism: 1,
-        max_parallelism: 128,
-        checkpointing,
-        restart: RestartStrategy::default(),
-        restore: None,
-        labels: BTreeMap::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

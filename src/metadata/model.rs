@@ -211,6 +211,29 @@ pub struct JobSettings {
     pub labels: BTreeMap<String, String>,
 }
 
+#[cfg(test)]
+impl JobSettings {
+    /// Settings of an ordinary job, for tests.
+    pub fn for_tests() -> Self {
+        let checkpointing = CheckpointSettings {
+            interval_ms: 10_000,
+            min_pause_ms: 0,
+            timeout_ms: 600_000,
+            retained: 3,
+            on_cancel: OnCancel::Retain,
+            mode: CheckpointMode::ExactlyOnce,
+        };
+        JobSettings {
+            parallelism: 1,
+            max_parallelism: 128,
+            checkpointing,
+            restart: RestartStrategy::default(),
+            restore: None,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
 /// A job's row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {

@@ -445,7 +445,7 @@ impl Opener<'_> {
             (Some(rows), COLLECT) => Box::new(CollectWriter::new(rows.clone())),
             _ => connector::sink(&sink.connector)?.writer(sink, input, &self.task_context(operator.id))?,
         };
-        SinkOperator::open(writer, self.task.subtask, self.operator_state(operator.id))
+        SinkOperator::open(writer, &operator.output, self.task.subtask, self.operator_state(operator.id))
     }
 
     fn state_context(&self, operator: &OperatorSpec) -> StateContext {

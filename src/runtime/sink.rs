@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 
+use arrow::array::Array;
 use arrow::record_batch::RecordBatch;
 use serde_json::{Value, json};
 
 use crate::connector::SinkWriter;
 use crate::error::{Error, Result};
 use crate::operator::OperatorSnapshot;
+use crate::types::Schema;
 
 /// Version of the stored operator state.
 const STATE_VERSION: u64 = 1;
@@ -18,23 +20,35 @@ const STATE_VERSION: u64 = 1;
 /// See the module text.
 pub struct SinkOperator {
     writer: Box<dyn SinkWriter>,
+    /// Positions and names of the table's `NOT NULL` columns. Flink: `table.exec.sink.not-null-enforcer`, `ERROR`.
+    not_null: Vec<(usize, String)>,
     /// Prepared and not yet published, by checkpoint id.
     pending: VecDeque<(u64, Vec<Value>)>,
 }
 
 impl SinkOperator {
     /// Opens over `writer`. `restored` are all old subtasks' states; subtask 0 publishes what they list.
-    pub fn open(mut writer: Box<dyn SinkWriter>, subtask: usize, restored: &[Value]) -> Result<Self> {
+    pub fn open(mut writer: Box<dyn SinkWriter>, table: &Schema, subtask: usize, restored: &[Value]) -> Result<Self> {
         if subtask == 0 {
             for state in restored {
                 writer.commit(&committables(state)?)?;
             }
             writer.discard_stale()?;
         }
-        Ok(SinkOperator { writer, pending: VecDeque::new() })
+        let columns = table.fields.iter().enumerate();
+        let not_null = columns.filter(|(_, f)| !f.data_type.nullable).map(|(i, f)| (i, f.name.clone())).collect();
+        Ok(SinkOperator { writer, not_null, pending: VecDeque::new() })
     }
-    /// Stages rows.
+    /// Stages rows; a null in a `NOT NULL` column is an error with code `null_in_not_null_column`.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if let Some((_, name)) = self.not_null.iter().find(|(i, _)| batch.column(*i).null_count() > 0) {
+            return Err(Error::invalid(
+                "null_in_not_null_column",
+                format!(
+                    "a record has null in column '{name}', which the sink table declares NOT NULL; filter such records out, use COALESCE, or drop NOT NULL"
+                ),
+            ));
+        }
         self.writer.write(batch)
     }
     /// Makes staged rows durable and notes how to publish them.

@@ -31,7 +31,7 @@ const KNOWN: &[(&str, Shape)] = &[
     ("execution.checkpointing.timeout", Shape::Duration),
     ("execution.checkpointing.num-retained", Shape::Count),
     ("state.checkpoints.num-retained", Shape::Count),
-    ("execution.checkpointing.mode", Shape::OneOf(&["EXACTLY_ONCE"])),
+    ("execution.checkpointing.mode", Shape::OneOf(&["EXACTLY_ONCE", "AT_LEAST_ONCE"])),
     (
         "execution.checkpointing.externalized-checkpoint-retention",
         Shape::OneOf(&["RETAIN_ON_CANCELLATION", "DELETE_ON_CANCELLATION"]),
@@ -97,7 +97,8 @@ mod tests {
             ("execution.checkpointing.interval", "10 s", Ok(false)),
             ("execution.checkpointing.interval", "soon", Err(())),
             ("execution.checkpointing.mode", "exactly_once", Ok(false)),
-            ("execution.checkpointing.mode", "AT_LEAST_ONCE", Err(())),
+            ("execution.checkpointing.mode", "AT_LEAST_ONCE", Ok(false)),
+            ("execution.checkpointing.mode", "AT_MOST_ONCE", Err(())),
             ("table.exec.mini-batch.enabled", "true", Ok(true)),
         ] {
             let answer = check(key, value).map(|w| w.is_some()).map_err(|e| assert_eq!(e.code, "invalid_option"));

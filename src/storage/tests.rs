@@ -10,6 +10,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::error::ErrorKind;
 
+fn keys(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|k| (*k).to_owned()).collect()
+}
+
 /// A store with a folder for working files.
 struct Fixture {
     store: Store,
@@ -204,8 +208,8 @@ async fn listing_and_deleting(Fixture { store, .. }: Fixture) {
     assert!((listed[0].modified_ms - started_ms).abs() < 86_400_000, "{listed:?}");
     check_error(store.list("../x").await, ErrorKind::Invalid, "invalid_object_key");
 
-    store.delete(["jobs/1/chk-1/m.json", "missing", "jobs/missing/x", "jobs/1/chk-1/0.sst"]).await.unwrap();
-    store.delete(Vec::<String>::new()).await.unwrap();
+    store.delete(&keys(&["jobs/1/chk-1/m.json", "missing", "jobs/missing/x", "jobs/1/chk-1/0.sst"])).await.unwrap();
+    store.delete(&[]).await.unwrap();
     assert_eq!(keys_of(&store, "").await, ["jobs/1/chk-10/m.json", "jobs/10/m.json", "top"]);
     // More than a bulk request holds.
     let many: Vec<_> = (0..1_100).map(|n| format!("many/{n}")).collect();
@@ -249,7 +253,7 @@ async fn a_folder_has_nothing_but_objects() {
     assert_eq!(keys_of(&store, "").await, ["a/b/c"]);
     assert_eq!(std::fs::read_dir(root.join(".staging")).unwrap().count(), 0);
     std::fs::remove_file(root.join("a/foreign file")).unwrap();
-    store.delete(["a/b/c"]).await.unwrap();
+    store.delete(&keys(&["a/b/c"])).await.unwrap();
     assert!(!root.join("a").exists(), "empty folders are removed");
     // Even if someone tidied up.
     std::fs::remove_dir(root.join(".staging")).unwrap();
@@ -265,7 +269,7 @@ async fn folders_that_vanish_while_objects_are_put_do_no_harm() {
             for round in 0..50 {
                 let key = format!("shared/folder/{n}-{round}");
                 assert_eq!(store.put_if_absent(&key, Bytes::from("x")).await.unwrap(), PutOutcome::Created);
-                store.delete([&key]).await.unwrap();
+                store.delete(&keys(&[key.as_str()])).await.unwrap();
             }
         })
     });
@@ -320,11 +324,11 @@ async fn what_is_not_a_store_is_refused() {
         "ftp://b",
     ];
     for uri in uris {
-        check_error(Store::open_with(uri, []).await, ErrorKind::Invalid, "invalid_store_uri");
+        check_error(Store::open_with(uri, Vec::new()).await, ErrorKind::Invalid, "invalid_store_uri");
     }
     let variables =
         [("AWS_ENDPOINT".to_owned(), "no url".to_owned()), ("AWS_SKIP_SIGNATURE".to_owned(), "perhaps".to_owned())];
-    check_error(Store::open_with("s3://b", variables).await, ErrorKind::Invalid, "invalid_store_uri");
+    check_error(Store::open_with("s3://b", variables.to_vec()).await, ErrorKind::Invalid, "invalid_store_uri");
     let file = tempfile::NamedTempFile::new().unwrap();
     let opened = Store::open(&format!("file://{}", file.path().display())).await;
     check_error(opened, ErrorKind::Unavailable, "store_unavailable");
@@ -351,7 +355,7 @@ async fn a_store_that_does_not_answer_is_unavailable() {
         assert!(error.message.contains("s3://bucket/p/"), "{error}");
     }
     check_error(store.list("").await, ErrorKind::Unavailable, "store_unavailable");
-    check_error(store.delete(["a"]).await, ErrorKind::Unavailable, "store_unavailable");
+    check_error(store.delete(&keys(&["a"])).await, ErrorKind::Unavailable, "store_unavailable");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Integration tests: one binary, because on two cores linking is the cost.
 
+mod client;
 mod kill_loop;
 mod lifecycle;
 mod oracle;
 mod support;
+mod tidy;

@@ -15,8 +15,8 @@ use crate::api::problem::{Problem, ProblemBody};
     tag = "jobs",
     params(("job" = String, Path, description = "The job's id or name")),
     responses(
-        (status = 202, body = JobView),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 202, description = "Accepted", body = JobView),
+        (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The job has ended already", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

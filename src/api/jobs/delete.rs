@@ -25,7 +25,7 @@ pub struct DeleteQuery {
     params(("job" = String, Path, description = "The job's id or name"), DeleteQuery),
     responses(
         (status = 204, description = "Deleted"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The job has not ended, or has savepoints", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

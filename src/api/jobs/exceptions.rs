@@ -16,7 +16,7 @@ const MAX_EXCEPTIONS: u32 = 100;
     path = "/api/v1/jobs/{job}/exceptions",
     tag = "jobs",
     params(("job" = String, Path, description = "The job's id or name")),
-    responses((status = 200, body = ExceptionList), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
+    responses((status = 200, description = "The resource", body = ExceptionList), (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"))
 )]
 pub async fn list_job_exceptions(
     State(state): State<ApiState>,

@@ -56,7 +56,7 @@ fn position(job: &Job) -> String {
     path = "/api/v1/jobs",
     tag = "jobs",
     params(ListQuery),
-    responses((status = 200, body = JobPage), (status = 400, body = ProblemBody, content_type = "application/problem+json"))
+    responses((status = 200, description = "The resource", body = JobPage), (status = 400, description = "The request is wrong", body = ProblemBody, content_type = "application/problem+json"))
 )]
 pub async fn list_jobs(
     State(state): State<ApiState>,

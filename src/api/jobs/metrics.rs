@@ -65,7 +65,7 @@ impl From<&TaskMetrics> for SubtaskMetrics {
     path = "/api/v1/jobs/{job}/metrics",
     tag = "jobs",
     params(("job" = String, Path, description = "The job's id or name")),
-    responses((status = 200, body = MetricsView), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
+    responses((status = 200, description = "The resource", body = MetricsView), (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"))
 )]
 pub async fn get_job_metrics(
     State(state): State<ApiState>,

@@ -88,7 +88,7 @@ impl PlanView {
     path = "/api/v1/jobs/{job}/plan",
     tag = "jobs",
     params(("job" = String, Path, description = "The job's id or name")),
-    responses((status = 200, body = PlanView), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
+    responses((status = 200, description = "The resource", body = PlanView), (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"))
 )]
 pub async fn get_job_plan(State(state): State<ApiState>, Path(job): Path<String>) -> Result<Json<PlanView>, Problem> {
     let job = state.service.job(&job).await?;

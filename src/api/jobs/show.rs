@@ -13,7 +13,7 @@ use crate::api::problem::{Problem, ProblemBody};
     path = "/api/v1/jobs/{job}",
     tag = "jobs",
     params(("job" = String, Path, description = "The job's id or name")),
-    responses((status = 200, body = JobView), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
+    responses((status = 200, description = "The resource", body = JobView), (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"))
 )]
 pub async fn get_job(State(state): State<ApiState>, Path(job): Path<String>) -> Result<Json<JobView>, Problem> {
     let job = state.service.job(&job).await?;

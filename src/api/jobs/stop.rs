@@ -1,6 +1,9 @@
 //! `POST /jobs/{id}/stop`.
 
+use std::time::Instant;
+
 use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::api::ApiState;
@@ -20,7 +23,7 @@ use crate::job::StopRequest;
     responses(
         (status = 200, description = "The savepoint is finished (with `wait`)", body = SnapshotView),
         (status = 202, description = "The savepoint is in progress; `Location` names it", body = SnapshotView),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The job does not run", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -33,5 +36,11 @@ pub async fn stop_job(
     let wait = wait.duration()?;
     let job = state.service.job(&job).await?;
     let savepoint = state.service.stop(&job, &request).await?;
-    respond(&state, savepoint, "savepoints", wait).await
+    let since = Instant::now();
+    let response = respond(&state, savepoint, "savepoints", wait).await?;
+    if let (Some(wait), StatusCode::OK) = (wait, response.status()) {
+        // The savepoint is stored a moment before the job has ended; who waits wants both.
+        state.service.wait_for_end(job.id, wait.saturating_sub(since.elapsed())).await?;
+    }
+    Ok(response)
 }

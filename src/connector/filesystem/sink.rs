@@ -100,11 +100,13 @@ impl Writer {
         let TaskContext { job_id, operator_id, attempt, subtask, .. } = &self.context;
         let n = self.next;
         let staged = self.folder.join(format!("{}{attempt}-{subtask}-{n}{STAGED_SUFFIX}", self.staged_prefix()));
+        // Zero-padded, so that a reader that goes by name reads in the order of writing.
         // The tail of the job's id: its head is a time, and two jobs of one second may share it.
         let (job, operator) = (job_id.to_string(), operator_id.to_string());
         let job = job.get(24..).unwrap_or_default();
         let operator = operator.get(..8).unwrap_or_default();
-        let published = self.folder.join(format!("part-{job}-{operator}-{attempt}-{subtask}-{n}.{}", self.extension));
+        let published =
+            self.folder.join(format!("part-{job}-{operator}-{attempt}-{subtask}-{n:08}.{}", self.extension));
         let file = File::create(&staged).map_err(|e| failed(&staged, &e))?;
         self.next += 1;
         Ok((file, Committable { v: 1, staged, published, bytes: 0 }))

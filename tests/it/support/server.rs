@@ -121,11 +121,6 @@ impl Server {
         self.wait()
     }
 
-    /// Whether the process still runs.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("the process can be asked").is_none()
-    }
-
     pub async fn get(&self, path: &str) -> Value {
         let (status, body) = self.try_get(path).await.expect("the service answers");
         assert_eq!(status, StatusCode::OK, "GET {path}: {body}");
