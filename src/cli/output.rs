@@ -14,7 +14,6 @@ use crate::job::Warning;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     Table,
-    /// What the service answered.
     Json,
 }
 
