@@ -14,9 +14,9 @@ use super::rel::{Calc, Rel, Scan};
 use super::{Environment, SinkQuery, display, place};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
-use crate::graph::{COLLECT, 
-    CalcSpec, Edge, Exchange, JobGraph, OperatorKind, OperatorSpec, PLAN_VERSION, SinkSpec, SourceSpec, Vertex,
-    WatermarkSpec,
+use crate::graph::{
+    COLLECT, CalcSpec, Edge, Exchange, JobGraph, OperatorKind, OperatorSpec, PLAN_VERSION, SinkSpec, SourceSpec,
+    Vertex, WatermarkSpec,
 };
 use crate::id::OperatorId;
 use crate::sql::catalog::{Catalog, TableColumn};
@@ -140,7 +140,8 @@ impl Builder<'_> {
     fn sink(&mut self, query: SinkQuery, input: Stream) -> Result<()> {
         let SinkQuery { sink, schema, position, declared, .. } = query;
         if sink.connector.connector != COLLECT {
-            (self.environment.check_sink)(&sink, &schema).map_err(|e| place::locate(e, declared.unwrap_or(position)))?;
+            (self.environment.check_sink)(&sink, &schema)
+                .map_err(|e| place::locate(e, declared.unwrap_or(position)))?;
         }
         let table = if sink.connector.table.is_empty() { "*anonymous*" } else { &sink.connector.table };
         let name = format!("Sink(table=[{table}], fields=[{}])", display::names(&schema));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::SinkQuery;
 use super::need::{self, Layout, Need, Needs, Slot};
 use super::rel::{Calc, Rel, Scan};
+use crate::connector;
 use crate::expr::Expr;
 use crate::graph::{WindowAggregateSpec, WindowInput};
 use crate::sql::catalog::{Table, TableColumn};
@@ -169,12 +170,25 @@ fn keep(schema: &Schema, columns: impl Iterator<Item = usize>) -> (Layout, Vec<F
     (layout, fields)
 }
 
+/// Whether the reader can leave columns out. A table whose connector is wrong is refused later, with its place.
+fn prunes_columns(table: &Table) -> bool {
+    let spec = table.connector().ok();
+    spec.is_none_or(|spec| connector::source(&spec).map_or(true, |source| source.prunes_columns(&spec)))
+}
+
 fn prune_scan(scan: &Scan, needs: &Needs, event_time: bool, scans: &mut Scans) -> (Rel, Layout) {
     let entry = scans.entry(&scan.table);
     entry.uses += 1;
     entry.event_time |= event_time;
     for (column, need) in needs {
         need::merge_at(&mut entry.needs, *column, need);
+    }
+    if !prunes_columns(&scan.table) {
+        let stored =
+            scan.table.columns.iter().enumerate().filter(|(_, c)| matches!(c.kind, TableColumn::Physical { .. }));
+        for (column, _) in stored {
+            need::merge_at(&mut entry.needs, column, &Need::All);
+        }
     }
     if let (true, Some(watermark)) = (entry.event_time, &scan.table.watermark) {
         need::merge_at(&mut entry.needs, watermark.column, &Need::All);
