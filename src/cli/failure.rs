@@ -66,6 +66,14 @@ impl Failure {
     pub fn usage(code: &str, detail: impl Into<String>) -> Self {
         Self::new(Exit::Usage, code, detail)
     }
+    /// An error of this process's own start: what is invalid then are its settings, not a request.
+    pub fn of_settings(error: Error) -> Self {
+        let mut failure = Failure::from(error);
+        if failure.exit == Exit::Invalid {
+            failure.exit = Exit::Usage;
+        }
+        failure
+    }
     /// Adds a cause and its sources.
     pub fn because(mut self, cause: &(dyn std::error::Error + 'static)) -> Self {
         let mut next = Some(cause);
@@ -244,6 +252,44 @@ mod tests {
             Error::corrupt("undecodable_record", "not JSON").at_input("a.json", 7),
             "error[undecodable_record]: not JSON\n --> a.json, line 7",
         );
+    }
+
+    fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") && !path.to_string_lossy().contains("test") {
+                found.push(path);
+            }
+        }
+    }
+
+    /// Each code that the source makes an error or warning with; codes made up at run time are not seen.
+    #[test]
+    fn each_code_has_its_line_in_the_docs() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let docs = std::fs::read_to_string(root.join("docs/errors.md")).unwrap();
+        let made = regex::Regex::new(
+            r#"(?x) (?: (?: Error::(?: invalid | not_found | conflict | unavailable | corrupt ) | Warning::new | Failure::usage ) \(
+                  | (?: Error | Failure )::new \( \s* [\w:]+, ) \s* "([a-z][a-z0-9_]*)"
+                | code: \s "([a-z][a-z0-9_]*)" | "(sql_[a-z_]+)" "#,
+        )
+        .unwrap();
+        let mut files = Vec::new();
+        sources(&root.join("src"), &mut files);
+        let mut codes = std::collections::BTreeSet::new();
+        for file in files {
+            let text = std::fs::read_to_string(file).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            codes.extend(
+                made.captures_iter(code)
+                    .filter_map(|c| c.iter().skip(1).flatten().next().map(|m| m.as_str().to_owned())),
+            );
+        }
+        assert!(codes.len() > 100, "the search finds codes no more: {codes:?}");
+        let missing: Vec<&String> = codes.iter().filter(|c| !docs.contains(&format!("\n| `{c}` |"))).collect();
+        assert!(missing.is_empty(), "give each a line in docs/errors.md: {missing:?}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct MigrateArgs {
 pub async fn run(args: MigrateArgs) -> Result<(), Failure> {
     let flags = Layer { database_url: args.database_url, data_dir: args.data_dir, ..Layer::default() };
     let settings = configuration(flags, args.config)?.settings;
-    let metadata = Metadata::connect(&settings.database_url).await?;
+    let metadata = Metadata::connect(&settings.database_url).await.map_err(Failure::of_settings)?;
     let migrated = metadata.migrate().await;
     metadata.close().await;
     migrated?;

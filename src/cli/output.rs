@@ -14,7 +14,6 @@ use crate::job::Warning;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     Table,
-    /// What the service answered.
     Json,
 }
 
@@ -156,7 +155,7 @@ mod tests {
     fn lists_are_aligned_and_safe() {
         let text =
             list(&["NAME", "STATUS"], [vec!["a\nb\u{1b}".into(), "RUNNING".into()], vec!["c".into(), "FAILED".into()]]);
-        assert_eq!(text, "NAME          STATUS\na\\nb\\u{1b}   RUNNING\nc             FAILED");
+        assert_eq!(text, "NAME        STATUS\na\\nb\\u{1b}  RUNNING\nc           FAILED");
         assert_eq!(record([("id", "1".into()), ("name", "x".into())]), "id:    1\nname:  x");
     }
 }

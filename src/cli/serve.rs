@@ -7,7 +7,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::{Exit, Failure};
 use super::layer::{Configuration, Layer};
-use crate::error::ErrorKind;
 use crate::{app, telemetry};
 
 /// Exit code of a process that a second SIGINT ends (128 + 2, as shells have it).
@@ -27,23 +26,16 @@ pub struct ServeArgs {
 /// which loses time but no data.
 pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     let configuration = configuration(args.layer, args.config)?;
-    telemetry::start_logging(configuration.log_format, &configuration.log_level).map_err(Failure::from)?;
+    telemetry::start_logging(configuration.log_format, &configuration.log_level).map_err(Failure::of_settings)?;
     // Listen for signals before anything is started, so that none is missed.
     let stop = stop_signal()?;
-    Ok(app::serve(configuration.settings, stop).await?)
+    app::serve(configuration.settings, stop).await.map_err(Failure::of_settings)
 }
 
 /// Resolves flags and file. Wrong settings are usage errors.
 pub fn configuration(flags: Layer, file: Option<PathBuf>) -> Result<Configuration, Failure> {
     let below = file.map(|path| Layer::from_file(&path)).transpose()?.unwrap_or_default();
-    flags.over(below).resolve().map_err(|e| {
-        let is_invalid = e.kind == ErrorKind::Invalid;
-        let mut failure = Failure::from(e);
-        if is_invalid {
-            failure.exit = Exit::Usage;
-        }
-        failure
-    })
+    flags.over(below).resolve().map_err(Failure::of_settings)
 }
 
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {

@@ -18,13 +18,11 @@ use crate::cli::progress::Progress;
 use crate::cli::source::Source;
 use crate::cli::units::Millis;
 
-/// How rows look.
+/// How rows look: a JSON object per line, or CSV with a header line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum RowFormat {
     Table,
-    /// A JSON object per line.
     Json,
-    /// With a header line.
     Csv,
 }
 
