@@ -47,7 +47,7 @@ pub fn bind_insert(
     let bound = QueryBinder::new(catalog, environment, at).bind(&insert.query, None)?;
     let (rel, warnings) = fit(bound.rel, &targets, &schema, &table.name, query_at)?;
     let sink = SinkSpec { connector: table.connector()?, partitioned_by: table.partitioned_by.clone() };
-    Ok((SinkQuery { rel, sink, schema, position: at, declared: Some(table.position) }, warnings))
+    Ok((SinkQuery { rel, sink, schema, declared: Some(table.position) }, warnings))
 }
 
 /// Binds a query whose rows are collected; answers the columns as Flink types them.
@@ -61,7 +61,7 @@ pub fn bind_collect(
     let schema = rel.schema().clone();
     let connector = ConnectorSpec { table: String::new(), connector: COLLECT.to_owned(), options: BTreeMap::new() };
     let sink = SinkSpec { connector, partitioned_by: vec![] };
-    Ok((SinkQuery { rel, sink, schema: schema.clone(), position: at, declared: None }, schema))
+    Ok((SinkQuery { rel, sink, schema: schema.clone(), declared: None }, schema))
 }
 
 /// For each column of the query, the sink's column.
