@@ -122,8 +122,8 @@ impl<'a> Binder<'a> {
     }
 
     /// Binds arguments and calls.
-    pub fn apply<'n, N: AsExpr<'n>>(&mut self, name: &str, args: impl IntoIterator<Item = N>) -> Result<Expr> {
-        let args: Result<Vec<_>> = args.into_iter().map(|a| self.bind(a.as_expr())).collect();
+    pub fn apply<'n, N: Node<'n>>(&mut self, name: &str, args: impl IntoIterator<Item = N>) -> Result<Expr> {
+        let args: Result<Vec<_>> = args.into_iter().map(|a| self.bind(a.node())).collect();
         self.call(name, args?)
     }
 
@@ -308,17 +308,17 @@ pub fn as_type_error(mut error: Error, at: Position) -> Error {
 }
 
 /// A reference to a node, boxed or not.
-pub trait AsExpr<'n> {
+pub trait Node<'n> {
     /// The node.
-    fn as_expr(self) -> &'n sp::Expr;
+    fn node(self) -> &'n sp::Expr;
 }
-impl<'n> AsExpr<'n> for &'n sp::Expr {
-    fn as_expr(self) -> &'n sp::Expr {
+impl<'n> Node<'n> for &'n sp::Expr {
+    fn node(self) -> &'n sp::Expr {
         self
     }
 }
-impl<'n> AsExpr<'n> for &'n Box<sp::Expr> {
-    fn as_expr(self) -> &'n sp::Expr {
+impl<'n> Node<'n> for &'n Box<sp::Expr> {
+    fn node(self) -> &'n sp::Expr {
         self
     }
 }

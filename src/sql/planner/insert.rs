@@ -131,8 +131,8 @@ fn fit(rel: Rel, targets: &[usize], schema: &Schema, table: &str, at: Position) 
         })?;
         if from.data_type.nullable && !field.data_type.nullable {
             warnings.push(format!(
-                "line {}, column {}: column '{}' of '{table}' is NOT NULL, but '{}' may be null: the job fails at the \
-                 first null",
+                "line {}, column {}: column '{}' of '{table}' is NOT NULL, but '{}' may be null: filter nulls out or use \
+                 COALESCE",
                 at.line, at.column, field.name, from.name
             ));
         }
