@@ -71,3 +71,10 @@ id_type!(
     /// One running service process's identity: kept in its data directory, so that a restart is the same instance.
     InstanceId
 );
+
+/// A random number in -1..=1, for jitter.
+pub fn random_jitter() -> f64 {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let bits = uuid::Uuid::new_v4().as_u128() as u32;
+    f64::from(bits) / f64::from(u32::MAX) * 2.0 - 1.0
+}

@@ -1,11 +1,13 @@
 //! Holdfast: Flink SQL streaming jobs in one process that do not lose their state.
 
 pub mod api;
+pub mod app;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connector;
+pub mod crash;
 pub mod error;
 pub mod expr;
 pub mod graph;

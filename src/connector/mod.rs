@@ -80,6 +80,12 @@ pub struct ReaderCounters {
 pub trait SourceConnector: Send + Sync {
     /// Checks options and schema. Errors name the option.
     fn validate(&self, spec: &SourceSpec) -> Result<()>;
+    /// Whether `SourceSpec::physical` may leave out columns and members that the query does not use. Where records have
+    /// no names (the csv format), it must be the whole table.
+    fn prunes_columns(&self, spec: &ConnectorSpec) -> bool {
+        let _ = spec;
+        true
+    }
     /// The splits to read when the job starts without a snapshot; `parallelism` lets a generator cut its range.
     fn discover(&self, spec: &SourceSpec, parallelism: usize) -> Result<Vec<SplitState>>;
     /// A reader for one subtask. `all` are all known splits of the source (fresh or restored, of all subtasks);
@@ -121,4 +127,12 @@ pub fn sink(spec: &ConnectorSpec) -> Result<Arc<dyn SinkConnector>> {
     registry::sink(spec)
 }
 
+mod blackhole;
+mod datagen;
+mod filesystem;
+pub mod format;
+mod nexmark;
+mod options;
+mod print;
 mod registry;
+mod throttle;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, Datum, UInt32Array, new_null_array};
+use arrow::datatypes::DataType as ArrowType;
 
 use super::{EvalContext, Expr, functions, operators};
 use crate::error::{Error, Result};
@@ -16,6 +17,46 @@ pub enum Value {
     Array(ArrayRef),
     /// An array of length 1: the same value for every row.
     Scalar(ArrayRef),
+}
+
+impl Value {
+    /// The scalar null of a type.
+    pub fn null(data_type: &ArrowType) -> Self {
+        Value::Scalar(new_null_array(data_type, 1))
+    }
+    /// A result computed from `args`: a scalar if all of them are.
+    pub fn of(args: &[&Value], array: ArrayRef) -> Self {
+        if args.iter().all(|v| v.is_scalar()) { Value::Scalar(array) } else { Value::Array(array) }
+    }
+    /// The values; length 1 for a scalar.
+    pub fn array(&self) -> &ArrayRef {
+        match self {
+            Value::Array(a) | Value::Scalar(a) => a,
+        }
+    }
+    /// Whether it is the same value for every row.
+    pub fn is_scalar(&self) -> bool {
+        matches!(self, Value::Scalar(_))
+    }
+    /// The Arrow type of the values.
+    pub fn data_type(&self) -> &ArrowType {
+        self.array().data_type()
+    }
+    /// One value per row: a scalar is repeated `rows` times.
+    pub fn into_array(self, rows: usize) -> Result<ArrayRef> {
+        match self {
+            Value::Array(array) => Ok(array),
+            Value::Scalar(array) if rows == 1 => Ok(array),
+            Value::Scalar(array) if array.is_null(0) => Ok(new_null_array(array.data_type(), rows)),
+            Value::Scalar(array) => Ok(arrow::compute::take(&array, &UInt32Array::from_value(0, rows), None)?),
+        }
+    }
+}
+
+impl Datum for Value {
+    fn get(&self) -> (&dyn Array, bool) {
+        (self.array().as_ref(), self.is_scalar())
+    }
 }
 
 /// What a kernel is prepared from: literal arguments (patterns, formats) can be compiled once.

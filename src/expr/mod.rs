@@ -8,15 +8,21 @@
 //! 2. evaluation never panics: an operating error (division by zero, a failing `CAST`) is an `Error` with a code;
 //! 3. a branch that a row does not take (`CASE`, `COALESCE`, `IF`, `AND`, `OR`) raises no error for that row.
 
+#![allow(clippy::ptr_arg, reason = "a function's `bind` takes the vector, because some lengthen or shorten it")]
+
 pub mod cast;
 pub mod evaluator;
 pub mod function;
 mod functions;
 mod operators;
+#[cfg(test)]
+mod testing;
+pub mod text;
+pub(crate) mod vector;
 
 use crate::types::{DataType, TypeKind};
 
-pub use cast::cast;
+pub use cast::{cast, least_restrictive, try_cast};
 pub use evaluator::{EvalContext, Evaluator};
 pub use function::call;
 

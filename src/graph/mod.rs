@@ -14,6 +14,8 @@ use crate::types::{DataType, Schema};
 
 /// Version of the stored form of [`JobGraph`].
 pub const PLAN_VERSION: u32 = 1;
+/// The connector name of an ad-hoc query's sink: its rows go to the asker.
+pub const COLLECT: &str = "collect";
 /// Flink's default number of key groups for small parallelism; the upper limit of a job's parallelism.
 pub const DEFAULT_MAX_PARALLELISM: u32 = 128;
 

@@ -1,1 +1,79 @@
-//! Jobs.
+//! Jobs: the only place that knows both the data plane and the checkpoint protocol.
+//!
+//! [`JobService`] takes commands (from HTTP) and answers from the metadata database. One supervisor per process finds
+//! jobs that should run and that nobody owns, takes their lease, and gives each a master: one task that runs the job's
+//! attempts one after another, drives its checkpoints, and decides about restarts.
+//!
+//! Invariants: 1. a job's status changes only by compare-and-set along [`status::sources_of`]; 2. a master that finds
+//! its lease or attempt gone stops its subtasks at once and writes nothing more; 3. what the user wants (`desired`) is
+//! stored before anything is done about it; 4. one job's failure ends in that job's row and nowhere else.
+
+pub mod checkpoints;
+pub mod command;
+pub mod master;
+pub mod preflight;
+pub mod prepare;
+pub mod query;
+pub mod restart;
+pub mod retry;
+pub mod service;
+pub mod settings;
+pub mod status;
+pub mod supervisor;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, mpsc};
+
+use crate::config::Settings;
+use crate::id::{InstanceId, JobId};
+use crate::metadata::Metadata;
+use crate::runtime::metrics::ExecutionMetrics;
+use crate::state::SharedMemory;
+use crate::storage::Store;
+
+pub use command::{Command, SavepointRequest, StopRequest};
+pub use preflight::Warning;
+pub use service::JobService;
+pub use settings::SubmitRequest;
+
+/// What every part of the job layer needs.
+pub struct Context {
+    pub settings: Settings,
+    pub metadata: Metadata,
+    pub store: Store,
+    pub shared_memory: Arc<SharedMemory>,
+    pub instance: InstanceId,
+    /// Warnings that hold for every job of this service.
+    pub warnings: Vec<Warning>,
+    /// Jobs that run here. A short critical section, never held across an await.
+    pub running: Mutex<HashMap<JobId, RunningJob>>,
+    /// Wakes the supervisor: there may be a job to run.
+    pub wake: Notify,
+    /// Wakes those who wait for a snapshot or a job to change.
+    pub changed: Notify,
+}
+
+/// A job that runs in this process.
+#[derive(Clone)]
+pub struct RunningJob {
+    pub commands: mpsc::Sender<Command>,
+    pub metrics: Arc<Mutex<ExecutionMetrics>>,
+}
+
+impl Context {
+    /// The owner name under which this process holds leases.
+    pub fn owner(&self) -> String {
+        self.instance.to_string()
+    }
+    /// A job's folder on the working disk.
+    pub fn job_dir(&self, job: JobId) -> PathBuf {
+        self.settings.work_dir.join(job.to_string())
+    }
+    /// The running job's handle, if it runs here.
+    pub fn running(&self, job: JobId) -> Option<RunningJob> {
+        self.running.lock().expect("no panic while held").get(&job).cloned()
+    }
+}

@@ -6,7 +6,13 @@
 //! Invariant: answers do not depend on batching. What a record does is decided as if records came one by one: the
 //! source cuts a batch before any record that could be late, so within a batch no watermark matters.
 
+pub mod aggregate;
 pub mod calc;
+pub mod event_time;
+pub mod key_hasher;
+#[cfg(test)]
+mod test_support;
+pub mod window;
 pub mod window_aggregate;
 pub mod window_table;
 

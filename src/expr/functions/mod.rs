@@ -1,9 +1,11 @@
 //! Flink's built-in scalar functions, one file per chapter of Flink's system-function page.
 
+mod arguments;
 mod collection;
 mod conditional;
 mod hash;
 mod json;
+mod kernels;
 mod math;
 mod string;
 mod temporal;

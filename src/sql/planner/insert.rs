@@ -6,14 +6,11 @@ use super::rel::Rel;
 use super::{Environment, SinkQuery, coercion};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
-use crate::graph::{ConnectorSpec, SinkSpec};
+use crate::graph::{COLLECT, ConnectorSpec, SinkSpec};
 use crate::sql::ast::{Insert, Position};
 use crate::sql::catalog::{Catalog, Entry, Table, TableColumn};
 use crate::types::Schema;
 use std::collections::BTreeMap;
-
-/// The connector of the sink that answers a query over HTTP.
-pub const COLLECT: &str = "collect";
 
 /// Binds `INSERT INTO`; answers warnings too.
 pub fn bind_insert(

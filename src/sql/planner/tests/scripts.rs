@@ -33,7 +33,11 @@ fn a_dry_run_lists_statements_plans_and_warnings() {
     );
     assert_eq!(report.sinks, ["prices"]);
     assert!(report.plan.is_some_and(|p| p.starts_with("Sink(table=[prices]")));
-    assert!(matches!(report.warnings.as_slice(), [only] if only.contains("'x.y' is not known")), "{:?}", report.warnings);
+    assert!(
+        matches!(report.warnings.as_slice(), [only] if only.contains("'x.y' is not known")),
+        "{:?}",
+        report.warnings
+    );
 }
 
 #[test]

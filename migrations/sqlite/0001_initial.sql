@@ -1,0 +1,79 @@
+-- Jobs, snapshots and failures. Keep in step with migrations/postgres; statuses are listed in src/metadata/model.rs.
+-- An applied migration is never edited: add another file.
+
+CREATE TABLE jobs (
+    id                 TEXT   NOT NULL PRIMARY KEY,
+    name               TEXT   NOT NULL,
+    sql                TEXT   NOT NULL,
+    plan               TEXT   NOT NULL,
+    settings           TEXT   NOT NULL,
+    status             TEXT   NOT NULL CHECK (status IN ('CREATED', 'INITIALIZING', 'RUNNING', 'RESTARTING', 'CANCELLING', 'SUSPENDED', 'CANCELED', 'FAILED', 'FINISHED')),
+    desired            TEXT   NOT NULL CHECK (desired IN ('RUNNING', 'CANCELED')),
+    attempt            BIGINT NOT NULL CHECK (attempt >= 0),
+    restarts           BIGINT NOT NULL CHECK (restarts >= 0),
+    owner              TEXT,
+    lease_until_ms     BIGINT NOT NULL,
+    failure            TEXT,
+    created_ms         BIGINT NOT NULL,
+    started_ms         BIGINT,
+    ended_ms           BIGINT,
+    updated_ms         BIGINT NOT NULL,
+    -- Handed out once each, failed snapshots included.
+    next_checkpoint_id BIGINT NOT NULL DEFAULT 1
+);
+CREATE UNIQUE INDEX jobs_live_name ON jobs (name) WHERE status NOT IN ('CANCELED', 'FAILED', 'FINISHED');
+CREATE INDEX jobs_by_name ON jobs (name, created_ms, id);
+CREATE INDEX jobs_by_created ON jobs (created_ms, id);
+CREATE INDEX jobs_by_status ON jobs (status, created_ms, id);
+CREATE INDEX jobs_runnable ON jobs (created_ms, id) WHERE status NOT IN ('CANCELED', 'FAILED', 'FINISHED');
+CREATE INDEX jobs_by_owner ON jobs (owner) WHERE owner IS NOT NULL;
+
+-- The searchable copy of the labels in jobs.settings.
+CREATE TABLE job_labels (
+    job_id TEXT NOT NULL CONSTRAINT job_labels_job REFERENCES jobs (id) ON DELETE CASCADE,
+    key    TEXT NOT NULL,
+    value  TEXT NOT NULL,
+    PRIMARY KEY (job_id, key)
+);
+CREATE INDEX job_labels_by_value ON job_labels (key, value, job_id);
+
+-- The key is claimed before the job is inserted, in one transaction: hence the deferred reference.
+CREATE TABLE idempotency_keys (
+    key          TEXT   NOT NULL PRIMARY KEY,
+    request_hash TEXT   NOT NULL,
+    job_id       TEXT   NOT NULL CONSTRAINT idempotency_keys_job REFERENCES jobs (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    created_ms   BIGINT NOT NULL
+);
+CREATE INDEX idempotency_keys_by_job ON idempotency_keys (job_id);
+
+CREATE TABLE snapshots (
+    id             TEXT   NOT NULL PRIMARY KEY,
+    job_id         TEXT   NOT NULL CONSTRAINT snapshots_job REFERENCES jobs (id) ON DELETE CASCADE,
+    kind           TEXT   NOT NULL CHECK (kind IN ('CHECKPOINT', 'SAVEPOINT')),
+    checkpoint_id  BIGINT NOT NULL CHECK (checkpoint_id > 0),
+    attempt        BIGINT NOT NULL CHECK (attempt >= 0),
+    status         TEXT   NOT NULL CHECK (status IN ('IN_PROGRESS', 'COMPLETED', 'FAILED', 'DELETING')),
+    trigger_reason TEXT   NOT NULL CHECK (trigger_reason IN ('PERIODIC', 'MANUAL', 'SAVEPOINT', 'STOP', 'END_OF_INPUT', 'SHUTDOWN')),
+    location       TEXT   NOT NULL,
+    state_bytes    BIGINT NOT NULL CHECK (state_bytes >= 0),
+    uploaded_bytes BIGINT NOT NULL CHECK (uploaded_bytes >= 0),
+    started_ms     BIGINT NOT NULL,
+    ended_ms       BIGINT,
+    failure        TEXT,
+    client_key     TEXT,
+    CONSTRAINT snapshots_checkpoint_id UNIQUE (job_id, checkpoint_id),
+    CONSTRAINT snapshots_client_key UNIQUE (job_id, client_key)
+);
+CREATE INDEX snapshots_by_status ON snapshots (job_id, status, kind, checkpoint_id);
+CREATE INDEX snapshots_in_progress ON snapshots (started_ms, id) WHERE status = 'IN_PROGRESS';
+CREATE INDEX snapshots_deleting ON snapshots (started_ms, id) WHERE status = 'DELETING';
+
+CREATE TABLE job_exceptions (
+    seq     INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    job_id  TEXT   NOT NULL CONSTRAINT job_exceptions_job REFERENCES jobs (id) ON DELETE CASCADE,
+    attempt BIGINT NOT NULL CHECK (attempt >= 0),
+    at_ms   BIGINT NOT NULL,
+    error   TEXT   NOT NULL,
+    task    TEXT
+);
+CREATE INDEX job_exceptions_by_job ON job_exceptions (job_id, seq);

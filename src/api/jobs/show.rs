@@ -1,0 +1,21 @@
+//! `GET /jobs/{id}`.
+
+use axum::Json;
+use axum::extract::{Path, State};
+
+use crate::api::ApiState;
+use crate::api::model::JobView;
+use crate::api::problem::{Problem, ProblemBody};
+
+/// Shows a job.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{job}",
+    tag = "jobs",
+    params(("job" = String, Path, description = "The job's id or name")),
+    responses((status = 200, body = JobView), (status = 404, body = ProblemBody, content_type = "application/problem+json"))
+)]
+pub async fn get_job(State(state): State<ApiState>, Path(job): Path<String>) -> Result<Json<JobView>, Problem> {
+    let job = state.service.job(&job).await?;
+    Ok(Json(JobView::new(&job, state.service.warnings(&job))))
+}

@@ -1,0 +1,37 @@
+//! `POST /jobs/{id}/stop`.
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+
+use crate::api::ApiState;
+use crate::api::model::SnapshotView;
+use crate::api::problem::{OptionalBody, Problem, ProblemBody};
+use crate::api::savepoints::respond;
+use crate::api::wait::WaitQuery;
+use crate::job::StopRequest;
+
+/// Takes a savepoint, then ends the job.
+#[utoipa::path(
+    post,
+    path = "/api/v1/jobs/{job}/stop",
+    tag = "jobs",
+    params(("job" = String, Path, description = "The job's id or name"), WaitQuery),
+    request_body(content = Option<StopRequest>),
+    responses(
+        (status = 200, description = "The savepoint is finished (with `wait`)", body = SnapshotView),
+        (status = 202, description = "The savepoint is in progress; `Location` names it", body = SnapshotView),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The job does not run", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn stop_job(
+    State(state): State<ApiState>,
+    Path(job): Path<String>,
+    Query(wait): Query<WaitQuery>,
+    OptionalBody(request): OptionalBody<StopRequest>,
+) -> Result<Response, Problem> {
+    let wait = wait.duration()?;
+    let job = state.service.job(&job).await?;
+    let savepoint = state.service.stop(&job, &request).await?;
+    respond(&state, savepoint, "savepoints", wait).await
+}

@@ -1,0 +1,202 @@
+//! The resources as clients see them.
+
+use std::collections::BTreeMap;
+
+use utoipa::ToSchema;
+
+use crate::error::Place;
+use crate::job::Warning;
+use crate::metadata::{
+    CheckpointMode, CheckpointSettings, DesiredStatus, Job, JobException, JobStatus, OnCancel, RestartStrategy,
+    Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger,
+};
+
+/// A job.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, ToSchema)]
+pub struct JobView {
+    /// 32 lower-case hexadecimal digits.
+    pub id: String,
+    pub name: String,
+    pub status: JobStatus,
+    /// What the user wants of it.
+    pub desired: DesiredStatus,
+    pub sql: String,
+    pub parallelism: u32,
+    pub max_parallelism: u32,
+    pub checkpointing: CheckpointingView,
+    pub restart: RestartStrategy,
+    /// The snapshot that it was submitted with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_from: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    /// Count of starts.
+    pub attempt: u64,
+    /// Count of restarts after failures.
+    pub restarts: u64,
+    /// The newest failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    pub created_ms: i64,
+    /// Start of the newest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_ms: Option<i64>,
+    /// What could cost this job data.
+    pub warnings: Vec<Warning>,
+}
+
+/// Checkpointing of a job.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, ToSchema)]
+pub struct CheckpointingView {
+    /// 0 = off.
+    pub interval_ms: u64,
+    pub min_pause_ms: u64,
+    pub timeout_ms: u64,
+    pub retained: u32,
+    pub on_cancel: OnCancel,
+    pub mode: CheckpointMode,
+}
+
+impl From<&CheckpointSettings> for CheckpointingView {
+    fn from(c: &CheckpointSettings) -> Self {
+        CheckpointingView {
+            interval_ms: c.interval_ms,
+            min_pause_ms: c.min_pause_ms,
+            timeout_ms: c.timeout_ms,
+            retained: c.retained,
+            on_cancel: c.on_cancel,
+            mode: c.mode,
+        }
+    }
+}
+
+impl JobView {
+    /// A job with its warnings.
+    pub fn new(job: &Job, warnings: Vec<Warning>) -> Self {
+        let s = &job.settings;
+        JobView {
+            id: job.id.to_string(),
+            name: job.name.clone(),
+            status: job.status,
+            desired: job.desired,
+            sql: job.sql.clone(),
+            parallelism: s.parallelism,
+            max_parallelism: s.max_parallelism,
+            checkpointing: (&s.checkpointing).into(),
+            restart: s.restart.clone(),
+            restored_from: s.restore.as_ref().map(|r| r.manifest.clone()),
+            labels: s.labels.clone(),
+            attempt: job.attempt,
+            restarts: job.restarts,
+            failure: job.failure.clone(),
+            created_ms: job.created_ms,
+            started_ms: job.started_ms,
+            ended_ms: job.ended_ms,
+            warnings,
+        }
+    }
+}
+
+/// A page of jobs, newest first.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, ToSchema)]
+pub struct JobPage {
+    pub items: Vec<JobView>,
+    /// Pass it as `page_token` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_page_token: Option<String>,
+}
+
+/// A checkpoint or savepoint.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, ToSchema)]
+pub struct SnapshotView {
+    pub id: String,
+    pub job_id: String,
+    pub kind: SnapshotKind,
+    /// Counts from 1 in each job, savepoints included.
+    pub checkpoint_id: u64,
+    pub attempt: u64,
+    pub status: SnapshotStatus,
+    pub trigger: SnapshotTrigger,
+    /// URI of the manifest; a restore takes it.
+    pub location: String,
+    /// Bytes of state that it references.
+    pub state_bytes: u64,
+    /// Bytes newly stored for it.
+    pub uploaded_bytes: u64,
+    pub started_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_ms: Option<i64>,
+    /// From request to publication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<i64>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+impl From<&Snapshot> for SnapshotView {
+    fn from(s: &Snapshot) -> Self {
+        SnapshotView {
+            id: s.id.to_string(),
+            job_id: s.job_id.to_string(),
+            kind: s.kind,
+            checkpoint_id: s.checkpoint_id,
+            attempt: s.attempt,
+            status: s.status,
+            trigger: s.trigger,
+            location: s.location.clone(),
+            state_bytes: s.state_bytes,
+            uploaded_bytes: s.uploaded_bytes,
+            started_ms: s.started_ms,
+            ended_ms: s.ended_ms,
+            duration_ms: s.ended_ms.map(|e| e - s.started_ms),
+            failure: s.failure.clone(),
+        }
+    }
+}
+
+/// A page of snapshots, newest first.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, ToSchema)]
+pub struct SnapshotPage {
+    pub items: Vec<SnapshotView>,
+    /// Pass it as `page_token` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_page_token: Option<String>,
+}
+
+/// One failure of a job.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, ToSchema)]
+pub struct ExceptionView {
+    pub attempt: u64,
+    pub at_ms: i64,
+    pub code: String,
+    pub message: String,
+    /// Vertex and subtask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// The input file or line that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    pub causes: Vec<String>,
+}
+
+impl From<&JobException> for ExceptionView {
+    fn from(e: &JobException) -> Self {
+        ExceptionView {
+            attempt: e.attempt,
+            at_ms: e.at_ms,
+            code: e.error.code.clone(),
+            message: e.error.message.clone(),
+            task: e.task.clone(),
+            place: e.error.place.as_ref().map(Place::to_string),
+            causes: e.error.causes.clone(),
+        }
+    }
+}
+
+/// The newest failures of a job, newest first.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, ToSchema)]
+pub struct ExceptionList {
+    pub items: Vec<ExceptionView>,
+}

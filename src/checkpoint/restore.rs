@@ -1,0 +1,195 @@
+//! From a manifest back to open state: which old image goes to which new subtask, and the verified download.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+
+use super::manifest::{FileContent, KeyedState, Manifest, StateFile, sha256_hex};
+use super::upload::{KnownFiles, shareable};
+use crate::error::{Error, Result};
+use crate::graph::{JobGraph, key_group};
+use crate::id::OperatorId;
+use crate::state::RestoredState;
+use crate::storage::Store;
+
+/// Name of a manifest's object in its folder.
+const MANIFEST_NAME: &str = "_metadata";
+
+/// Reads a manifest by its URI, or by its folder's, from `own` or from any other store; answers the store at its root.
+pub async fn load(own: &Store, uri: &str) -> Result<(Store, Manifest)> {
+    let trimmed = uri.trim_end_matches('/');
+    let uri = if trimmed.ends_with(MANIFEST_NAME) { trimmed.to_owned() } else { format!("{trimmed}/{MANIFEST_NAME}") };
+    if let Some(key) = own.key_of(&uri) {
+        let manifest = Manifest::decode(&own.get(&key).await?, &uri)?;
+        if manifest.key == key {
+            return Ok((own.clone(), manifest));
+        }
+    }
+    let folder = uri.trim_end_matches(MANIFEST_NAME).trim_end_matches('/');
+    let near = open_existing(folder).await?;
+    let manifest = Manifest::decode(&near.get(MANIFEST_NAME).await?, &uri)?;
+    let root = uri.strip_suffix(manifest.key.as_str()).ok_or_else(|| {
+        Error::corrupt(
+            "snapshot_moved",
+            format!(
+                "{uri} was written as '{}'; copy a snapshot with its folders, or restore it from where it was",
+                manifest.key
+            ),
+        )
+    })?;
+    Ok((open_existing(root.trim_end_matches('/')).await?, manifest))
+}
+
+/// Opens a store that must be there already: a wrong `file://` URI must not create folders.
+pub async fn open_existing(uri: &str) -> Result<Store> {
+    let path = uri.strip_prefix("file://").unwrap_or(uri);
+    if path.starts_with('/') && !tokio::fs::try_exists(path).await.unwrap_or(false) {
+        return Err(Error::not_found("snapshot_not_found", format!("there is nothing at {uri}")));
+    }
+    Store::open(uri).await
+}
+
+/// One operator's restore: all old operator states, and per new subtask the old images that hold its key groups.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct OperatorPlan {
+    pub operator_state: Vec<Value>,
+    /// Per new subtask: (old subtask, image).
+    pub keyed: Vec<Vec<(usize, KeyedState)>>,
+}
+
+/// What goes where.
+pub type RestorePlan = HashMap<OperatorId, OperatorPlan>;
+
+/// Decides what goes where. `parallelism_of` gives the new number of subtasks of an operator. State that no operator of
+/// `graph` claims is an error with code `state_not_restored`, unless `allow_non_restored`.
+pub fn plan(
+    manifest: &Manifest,
+    graph: &JobGraph,
+    parallelism_of: impl Fn(OperatorId) -> usize,
+    max_parallelism: u32,
+    allow_non_restored: bool,
+) -> Result<RestorePlan> {
+    if manifest.settings.max_parallelism != max_parallelism {
+        return Err(Error::invalid(
+            "max_parallelism_changed",
+            format!(
+                "the snapshot has {} key groups and the job {max_parallelism}; set max_parallelism to {}",
+                manifest.settings.max_parallelism, manifest.settings.max_parallelism
+            ),
+        ));
+    }
+    let known: std::collections::HashSet<OperatorId> =
+        graph.vertices.iter().flat_map(|v| &v.operators).map(|o| o.id).collect();
+    let mut plan = RestorePlan::new();
+    for operator in &manifest.operators {
+        let has_state = operator.subtasks.iter().any(|s| s.keyed.is_some() || s.operator_state.is_some());
+        if !known.contains(&operator.id) {
+            if has_state && !allow_non_restored {
+                return Err(Error::conflict(
+                    "state_not_restored",
+                    format!(
+                        "the snapshot has state of operator {} ({}), which the job does not have; set allow_non_restored_state to drop it",
+                        operator.name, operator.id
+                    ),
+                ));
+            }
+            continue;
+        }
+        let parallelism = parallelism_of(operator.id);
+        let subtasks = u32::try_from(parallelism).map_err(|_| Error::internal("parallelism is too large"))?;
+        let mut entry = OperatorPlan {
+            operator_state: operator.subtasks.iter().filter_map(|s| s.operator_state.clone()).collect(),
+            keyed: vec![Vec::new(); parallelism],
+        };
+        for (new, images) in entry.keyed.iter_mut().enumerate() {
+            let range = key_group::range_of(new, subtasks, max_parallelism);
+            let overlapping = operator.subtasks.iter().filter_map(|s| s.keyed.as_ref().map(|k| (s.subtask, k)));
+            images.extend(
+                overlapping
+                    .filter(|(_, k)| k.key_groups.start < range.end && range.start < k.key_groups.end)
+                    .map(|(s, k)| (s, k.clone())),
+            );
+        }
+        plan.insert(operator.id, entry);
+    }
+    Ok(plan)
+}
+
+/// One operator's state on the local disk.
+#[derive(Debug, Default)]
+pub struct LocalOperator {
+    pub operator_state: Vec<Value>,
+    /// Per new subtask.
+    pub keyed: Vec<Vec<RestoredState>>,
+    /// Per new subtask: files that later checkpoints may reference instead of storing them again.
+    pub known: Vec<KnownFiles>,
+}
+
+/// Downloads what `plan` needs into `dir`, verifying length and checksum of every file. `share` says whether the
+/// snapshot's objects may be referenced by the job's next checkpoints (its own checkpoint) or not (a savepoint, another
+/// job's).
+pub async fn download(
+    plan: RestorePlan,
+    store: &Store,
+    dir: &Path,
+    threads: usize,
+    share: bool,
+) -> Result<HashMap<OperatorId, LocalOperator>> {
+    let mut local = HashMap::new();
+    for (id, operator) in plan {
+        let mut users: BTreeMap<usize, usize> = BTreeMap::new();
+        operator.keyed.iter().flatten().for_each(|(old, _)| *users.entry(*old).or_default() += 1);
+        let mut keyed = Vec::with_capacity(operator.keyed.len());
+        let mut known = Vec::with_capacity(operator.keyed.len());
+        for (new, images) in operator.keyed.iter().enumerate() {
+            let mut restored = Vec::with_capacity(images.len());
+            for (old, image) in images {
+                let folder = dir.join(format!("{id}-{old}-{new}"));
+                download_image(image, store, &folder, threads).await?;
+                restored.push(RestoredState { dir: folder, key_groups: image.key_groups.clone() });
+            }
+            let in_place = share && images.len() == 1 && users.get(&images[0].0) == Some(&1);
+            known.push(if in_place {
+                shareable(&images[0].1).map(|f| (f.name.clone(), f.clone())).collect()
+            } else {
+                KnownFiles::new()
+            });
+            keyed.push(restored);
+        }
+        local.insert(id, LocalOperator { operator_state: operator.operator_state, keyed, known });
+    }
+    Ok(local)
+}
+
+async fn download_image(image: &KeyedState, store: &Store, folder: &Path, threads: usize) -> Result<()> {
+    tokio::fs::create_dir_all(folder).await.map_err(|e| disk(folder, &e))?;
+    let downloads: Vec<_> =
+        image.files.iter().map(|file| download_file(file, store, folder.join(&file.name))).collect();
+    futures::stream::iter(downloads).buffer_unordered(threads.max(1)).try_collect::<Vec<()>>().await?;
+    Ok(())
+}
+
+async fn download_file(file: &StateFile, store: &Store, path: PathBuf) -> Result<()> {
+    match &file.content {
+        FileContent::Object(key) => store.get_to_file(key, &path, file.bytes, &file.sha256).await,
+        FileContent::Inline(text) => {
+            let bytes = STANDARD.decode(text).unwrap_or_default();
+            if bytes.len() as u64 != file.bytes || sha256_hex(&bytes) != file.sha256 {
+                return Err(Error::corrupt(
+                    "snapshot_corrupt",
+                    format!("file {} inside the manifest is not what was written", file.name),
+                ));
+            }
+            tokio::fs::write(&path, bytes).await.map_err(|e| disk(&path, &e))
+        }
+    }
+}
+
+fn disk(path: &Path, error: &std::io::Error) -> Error {
+    Error::unavailable("work_dir_write", format!("writing {} in the working directory failed", path.display()))
+        .caused_by(error)
+}

@@ -1,0 +1,98 @@
+//! `holdfast job`.
+
+mod list;
+mod restore;
+mod stop;
+mod submit;
+mod view;
+
+use clap::Subcommand;
+
+use super::client::{Client, ServerArgs};
+use super::failure::Failure;
+use super::output::{Format, OutputArgs, note};
+use super::wait::{self, Goal, WaitArgs};
+use crate::api::model::JobView;
+
+/// `holdfast job …`
+#[derive(Debug, clap::Args)]
+pub struct JobArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(subcommand)]
+    command: JobCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum JobCommand {
+    /// Submit a job; it starts at once
+    Submit(Box<submit::SubmitArgs>),
+    /// List jobs, newest first
+    List(list::ListArgs),
+    /// Show a job
+    Show {
+        /// The job's id or name
+        job: String,
+    },
+    /// Cancel a job; its checkpoints are kept or deleted as its settings say
+    Cancel {
+        /// The job's id or name
+        job: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Take a savepoint, then end the job
+    Stop(stop::StopArgs),
+    /// Delete a job that has ended, with its history and checkpoints
+    Delete {
+        /// The job's id or name
+        job: String,
+        /// Delete its savepoints too
+        #[arg(long)]
+        delete_savepoints: bool,
+    },
+    /// Start a job that has ended again, from its newest snapshot
+    Restart {
+        /// The job's id or name
+        job: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Submit a job that starts from a snapshot
+    Restore(Box<restore::RestoreArgs>),
+}
+
+/// Runs the command.
+pub async fn run(args: JobArgs) -> Result<(), Failure> {
+    let client = Client::new(&args.server)?;
+    let format = args.output.output;
+    match args.command {
+        JobCommand::Submit(args) => submit::run(&client, format, &args).await,
+        JobCommand::Restore(args) => restore::run(&client, format, &args).await,
+        JobCommand::List(args) => list::run(&client, format, &args).await,
+        JobCommand::Show { job } => view::print(format, &client.get(&["jobs", &job], &[]).await?),
+        JobCommand::Stop(args) => stop::run(&client, format, &args).await,
+        JobCommand::Cancel { job, wait } => {
+            let job = client.post(&["jobs", &job, "cancel"]).await?;
+            finish(&client, format, job, Goal::Ended, &wait).await
+        }
+        JobCommand::Restart { job, wait } => {
+            let job = client.post(&["jobs", &job, "restart"]).await?;
+            finish(&client, format, job, Goal::Running, &wait).await
+        }
+        JobCommand::Delete { job, delete_savepoints } => {
+            let query = [("delete_savepoints", delete_savepoints.to_string())];
+            client.delete(&["jobs", &job], &query).await?;
+            note(&format!("job {job} was deleted"));
+            Ok(())
+        }
+    }
+}
+
+/// Waits for a job that was just changed, if the user wants so, and prints it.
+async fn finish(client: &Client, format: Format, job: JobView, goal: Goal, args: &WaitArgs) -> Result<(), Failure> {
+    let job = if args.wait { wait::for_job(client, &job.id, goal, args.wait_timeout).await? } else { job };
+    view::print(format, &job)
+}

@@ -1,0 +1,377 @@
+//! The commands on jobs and snapshots, as the API offers them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+
+use super::preflight::{Warning, check_job};
+use super::settings::{RestoreRequest, SubmitRequest, resolve};
+use super::{Command, Context, SavepointRequest, StopRequest};
+use crate::checkpoint::restore;
+use crate::checkpoint::retention::{Retention, delete_savepoint};
+use crate::clock::now_ms;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{JobId, SnapshotId};
+use crate::metadata::{
+    DesiredStatus, Inserted, Job, JobException, JobFilter, JobSettings, JobStatus, RestoreSource, Snapshot,
+    SnapshotKind, SnapshotStatus, SnapshotTrigger,
+};
+use crate::runtime::metrics::TaskMetrics;
+use crate::sql;
+
+/// How long a command waits for the job's master to answer.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a waiting request looks again without being woken.
+const WAIT_STEP: Duration = Duration::from_millis(250);
+/// Savepoints of one job that a deletion looks at.
+const MAX_SAVEPOINTS: u32 = 10_000;
+
+/// See the module text. Cheap to clone.
+#[derive(Clone)]
+pub struct JobService {
+    context: Arc<Context>,
+}
+
+/// The answer to a submit.
+pub struct Submitted {
+    pub job: Job,
+    /// False if an earlier request with the same idempotency key created it.
+    pub created: bool,
+}
+
+/// What a submit would do.
+pub struct DryRun {
+    pub settings: JobSettings,
+    pub name: String,
+    pub plan: crate::graph::JobGraph,
+    pub warnings: Vec<Warning>,
+}
+
+impl JobService {
+    /// Over a shared context.
+    pub fn new(context: Arc<Context>) -> Self {
+        JobService { context }
+    }
+    /// The shared context.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Plans and checks a request; creates nothing.
+    pub async fn dry_run(&self, request: &SubmitRequest) -> Result<DryRun> {
+        let text = request.sql.clone();
+        // Planning is work for a thread that may block.
+        let planned = tokio::task::spawn_blocking(move || sql::plan_job(&text))
+            .await
+            .map_err(|e| Error::internal(format!("planning panicked: {e}")))??;
+        let mut settings = resolve(request, &planned.options, &self.context.settings)?;
+        let name = request
+            .name
+            .clone()
+            .or_else(|| planned.options.get("pipeline.name").cloned())
+            .unwrap_or_else(|| format!("insert-into_{}", planned.sinks.join("_")));
+        if let Some(restore) = &request.restore {
+            settings.restore = Some(
+                self.resolve_restore(restore, &name, request, &mut settings.max_parallelism, &planned.graph).await?,
+            );
+        }
+        let mut warnings: Vec<Warning> =
+            planned.warnings.iter().map(|w| Warning { code: "sql".into(), message: w.clone() }).collect();
+        warnings.extend(check_job(&settings));
+        warnings.extend(self.context.warnings.iter().cloned());
+        Ok(DryRun { settings, name, plan: planned.graph, warnings })
+    }
+
+    /// Stores a job; it starts at once. A repeated idempotency key answers the first job again.
+    pub async fn submit(
+        &self,
+        request: &SubmitRequest,
+        idempotency_key: Option<&str>,
+    ) -> Result<(Submitted, Vec<Warning>)> {
+        let planned = self.dry_run(request).await?;
+        let now = now_ms();
+        let job = Job {
+            id: JobId::generate(),
+            name: planned.name,
+            sql: request.sql.clone(),
+            plan: planned.plan,
+            settings: planned.settings,
+            status: JobStatus::Created,
+            desired: DesiredStatus::Running,
+            attempt: 0,
+            restarts: 0,
+            owner: None,
+            lease_until_ms: 0,
+            failure: None,
+            created_ms: now,
+            started_ms: None,
+            ended_ms: None,
+            updated_ms: now,
+        };
+        let body =
+            serde_json::to_vec(request).map_err(|e| Error::internal("encoding a request failed").caused_by(&e))?;
+        let hash = hex::encode(Sha256::digest(&body));
+        let inserted = self.context.metadata.insert_job(&job, idempotency_key.map(|k| (k, hash.as_str()))).await?;
+        let submitted = match inserted {
+            Inserted::Created => {
+                tracing::info!(job.id = %job.id, job.name = job.name, "job submitted");
+                for warning in &planned.warnings {
+                    tracing::warn!(job.id = %job.id, code = warning.code, "{}", warning.message);
+                }
+                self.context.wake.notify_one();
+                Submitted { job, created: true }
+            }
+            Inserted::Replayed(job) => Submitted { job: *job, created: false },
+        };
+        Ok((submitted, planned.warnings))
+    }
+
+    /// Finds the snapshot that a request names, and checks that its state fits the plan.
+    async fn resolve_restore(
+        &self,
+        restore: &RestoreRequest,
+        name: &str,
+        request: &SubmitRequest,
+        max_parallelism: &mut u32,
+        plan: &crate::graph::JobGraph,
+    ) -> Result<RestoreSource> {
+        let at = |e: Error| if e.place.is_none() { e.at_pointer("/restore/from") } else { e };
+        let manifest = self.locate(&restore.from, name).await.map_err(at)?;
+        let (_, loaded) = restore::load(&self.context.store, &manifest).await.map_err(at)?;
+        if request.max_parallelism.is_none() {
+            *max_parallelism = loaded.settings.max_parallelism;
+        }
+        restore::plan(&loaded, plan, |_| 1, *max_parallelism, restore.allow_non_restored_state).map_err(at)?;
+        Ok(RestoreSource { manifest, allow_non_restored_state: restore.allow_non_restored_state })
+    }
+
+    async fn locate(&self, from: &str, name: &str) -> Result<String> {
+        if from == "latest" {
+            let job = self.context.metadata.job_by_name(name).await?.ok_or_else(|| {
+                Error::not_found(
+                    "no_job_to_restore",
+                    format!("there is no earlier job named '{name}' whose latest snapshot could be restored"),
+                )
+            })?;
+            let latest = self
+                .context
+                .metadata
+                .latest_completed(job.id, &[SnapshotKind::Checkpoint, SnapshotKind::Savepoint])
+                .await?;
+            let latest = latest.ok_or_else(|| {
+                Error::not_found("no_snapshot", format!("job '{name}' ({}) has no completed snapshot", job.id))
+            })?;
+            return Ok(latest.location);
+        }
+        if from.contains("://") || from.starts_with('/') {
+            return Ok(from.to_owned());
+        }
+        let id: SnapshotId = from.parse().map_err(|_| {
+            Error::invalid("invalid_restore", format!("'{from}' is neither 'latest', nor a snapshot id, nor a URI"))
+        })?;
+        let snapshot = self.context.metadata.snapshot(id).await?;
+        if snapshot.status != SnapshotStatus::Completed {
+            return Err(Error::conflict("snapshot_not_completed", format!("snapshot {id} is {}", snapshot.status)));
+        }
+        Ok(snapshot.location)
+    }
+
+    /// The job with this id, or the newest (the live one, if any) with this name.
+    pub async fn job(&self, id_or_name: &str) -> Result<Job> {
+        if let Ok(id) = id_or_name.parse::<JobId>() {
+            return self.context.metadata.job(id).await;
+        }
+        let job = self.context.metadata.job_by_name(id_or_name).await?;
+        job.ok_or_else(|| {
+            Error::not_found("job_not_found", format!("there is no job with the id or name '{id_or_name}'"))
+        })
+    }
+
+    /// A page of jobs, newest first, after the given (created_ms, id).
+    pub async fn jobs(&self, filter: &JobFilter, after: Option<(i64, JobId)>, limit: u32) -> Result<Vec<Job>> {
+        self.context.metadata.list_jobs(filter, after, limit).await
+    }
+
+    /// The newest failures of a job.
+    pub async fn exceptions(&self, job: JobId, limit: u32) -> Result<Vec<JobException>> {
+        self.context.metadata.list_exceptions(job, limit).await
+    }
+
+    /// Figures of the job's subtasks, if it runs here.
+    pub fn metrics(&self, job: JobId) -> Vec<Arc<TaskMetrics>> {
+        let running = self.context.running(job);
+        running.map_or_else(Vec::new, |r| r.metrics.lock().expect("no panic while held").tasks.clone())
+    }
+
+    /// What could cost this job data.
+    pub fn warnings(&self, job: &Job) -> Vec<Warning> {
+        let mut warnings = check_job(&job.settings);
+        warnings.extend(self.context.warnings.iter().cloned());
+        warnings
+    }
+
+    /// Wants the job ended. Its checkpoints are kept or deleted as its settings say.
+    pub async fn cancel(&self, job: &Job) -> Result<Job> {
+        if !self.context.metadata.set_desired(job.id, DesiredStatus::Canceled, now_ms()).await? {
+            return Err(Error::conflict(
+                "job_ended",
+                format!("job {} is {} already", job.id, self.context.metadata.job(job.id).await?.status),
+            ));
+        }
+        match self.context.running(job.id) {
+            // A full queue means a busy master; it looks at the stored wish at the next renewal of its lease.
+            Some(running) => drop(running.commands.try_send(Command::Cancel)),
+            None => {
+                self.context.metadata.cancel_unowned(job.id, now_ms()).await?;
+                self.context.wake.notify_one();
+            }
+        }
+        self.context.metadata.job(job.id).await
+    }
+
+    /// Takes a savepoint and then ends the job.
+    pub async fn stop(&self, job: &Job, request: &StopRequest) -> Result<Snapshot> {
+        self.snapshot_command(
+            job,
+            SnapshotKind::Savepoint,
+            SnapshotTrigger::Stop,
+            request.target.clone(),
+            request.drain,
+        )
+        .await
+    }
+
+    /// Takes a savepoint.
+    pub async fn create_savepoint(&self, job: &Job, request: &SavepointRequest) -> Result<Snapshot> {
+        self.snapshot_command(job, SnapshotKind::Savepoint, SnapshotTrigger::Savepoint, request.target.clone(), false)
+            .await
+    }
+
+    /// Takes a checkpoint now.
+    pub async fn trigger_checkpoint(&self, job: &Job) -> Result<Snapshot> {
+        self.snapshot_command(job, SnapshotKind::Checkpoint, SnapshotTrigger::Manual, None, false).await
+    }
+
+    async fn snapshot_command(
+        &self,
+        job: &Job,
+        kind: SnapshotKind,
+        trigger: SnapshotTrigger,
+        target: Option<String>,
+        drain: bool,
+    ) -> Result<Snapshot> {
+        let running = self.context.running(job.id).ok_or_else(|| {
+            let why = if job.status.is_terminal() {
+                format!("it is {}", job.status)
+            } else {
+                "it does not run in this service".to_owned()
+            };
+            Error::conflict("job_not_running", format!("job {} cannot take a snapshot: {why}", job.id))
+        })?;
+        let (reply, answer) = oneshot::channel();
+        let busy = |_| Error::unavailable("job_busy", "the job has too many commands waiting; try again");
+        running.commands.try_send(Command::Snapshot { kind, trigger, target, drain, reply }).map_err(busy)?;
+        match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::conflict("job_not_running", "the job ended before it took the snapshot")),
+            Err(_) => Err(Error::unavailable(
+                "job_busy",
+                "the job did not start the snapshot in time; look at its list of snapshots before trying again",
+            )),
+        }
+    }
+
+    /// The snapshot once it is no longer in progress, or as it is when `time` is over.
+    pub async fn wait_for_snapshot(&self, id: SnapshotId, time: Duration) -> Result<Snapshot> {
+        let end = tokio::time::Instant::now() + time;
+        loop {
+            let changed = self.context.changed.notified();
+            let snapshot = self.context.metadata.snapshot(id).await?;
+            if snapshot.status != SnapshotStatus::InProgress || tokio::time::Instant::now() >= end {
+                return Ok(snapshot);
+            }
+            let _ = tokio::time::timeout_at(end.min(tokio::time::Instant::now() + WAIT_STEP), changed).await;
+        }
+    }
+
+    /// Starts a live job anew from its newest snapshot, or a terminal one again.
+    pub async fn restart(&self, job: &Job) -> Result<Job> {
+        if !job.status.is_terminal() {
+            return Err(Error::conflict(
+                "job_not_terminal",
+                format!("job {} is {}; cancel or stop it first, then restart it", job.id, job.status),
+            ));
+        }
+        if !self.context.metadata.reset_for_restart(job.id, now_ms()).await? {
+            return Err(Error::conflict("job_not_terminal", format!("job {} is running again already", job.id)));
+        }
+        self.context.wake.notify_one();
+        self.context.metadata.job(job.id).await
+    }
+
+    /// Deletes a terminal job with its history and checkpoints. Its savepoints must be deleted first, or with it.
+    pub async fn delete(&self, job: &Job, with_savepoints: bool) -> Result<()> {
+        if !job.status.is_terminal() {
+            return Err(Error::conflict(
+                "job_not_terminal",
+                format!("job {} is {}; cancel or stop it first", job.id, job.status),
+            ));
+        }
+        let savepoints =
+            self.context.metadata.list_snapshots(job.id, Some(SnapshotKind::Savepoint), None, MAX_SAVEPOINTS).await?;
+        let kept = savepoints.iter().filter(|s| s.status == SnapshotStatus::Completed).count();
+        if kept > 0 && !with_savepoints {
+            return Err(Error::conflict(
+                "job_has_savepoints",
+                format!("job {} has {kept} savepoints; delete them first, or pass delete_savepoints=true", job.id),
+            ));
+        }
+        for savepoint in &savepoints {
+            delete_savepoint(&self.context.metadata, &self.context.store, savepoint).await?;
+        }
+        Retention::new(self.context.metadata.clone(), self.context.store.clone(), job.id).delete_all().await?;
+        self.context.metadata.delete_job(job.id).await
+    }
+
+    /// A page of a job's snapshots, newest first, before the given checkpoint id.
+    pub async fn snapshots(
+        &self,
+        job: JobId,
+        kind: SnapshotKind,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Snapshot>> {
+        self.context.metadata.list_snapshots(job, Some(kind), before, limit).await
+    }
+
+    /// A job's savepoint by its id.
+    pub async fn savepoint(&self, job: JobId, id: &str) -> Result<Snapshot> {
+        let missing = || Error::not_found("savepoint_not_found", format!("job {job} has no savepoint {id}"));
+        let snapshot = self
+            .context
+            .metadata
+            .snapshot(id.parse()?)
+            .await
+            .map_err(|e| if e.kind == ErrorKind::NotFound { missing() } else { e })?;
+        if snapshot.job_id == job && snapshot.kind == SnapshotKind::Savepoint { Ok(snapshot) } else { Err(missing()) }
+    }
+
+    /// A job's checkpoint by its number.
+    pub async fn checkpoint(&self, job: JobId, number: u64) -> Result<Snapshot> {
+        let found = self.context.metadata.snapshot_by_checkpoint(job, number).await?;
+        found.ok_or_else(|| Error::not_found("checkpoint_not_found", format!("job {job} has no checkpoint {number}")))
+    }
+
+    /// Deletes a savepoint with its objects; they are shared with nothing.
+    pub async fn delete_savepoint(&self, savepoint: &Snapshot) -> Result<()> {
+        if savepoint.status == SnapshotStatus::InProgress {
+            return Err(Error::conflict(
+                "savepoint_in_progress",
+                format!("savepoint {} is not finished yet", savepoint.id),
+            ));
+        }
+        delete_savepoint(&self.context.metadata, &self.context.store, savepoint).await
+    }
+}

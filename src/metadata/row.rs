@@ -1,0 +1,192 @@
+//! Rows as the databases give them, and their conversion to the model. A value that this program never writes is
+//! `Corrupt` (`row_corrupt`), and the error names the row and the column.
+
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::id::{JobId, SnapshotId};
+
+use super::model::{Job, JobException, Snapshot};
+
+/// The columns of [`JobRow`]; a macro, so that `concat!` can use it.
+macro_rules! job_columns {
+    () => {
+        "id, name, sql, plan, settings, status, desired, attempt, restarts, owner, lease_until_ms, failure, created_ms, started_ms, ended_ms, updated_ms"
+    };
+}
+/// The columns of [`SnapshotRow`].
+macro_rules! snapshot_columns {
+    () => {
+        "id, job_id, kind, checkpoint_id, attempt, status, trigger_reason, location, state_bytes, uploaded_bytes, started_ms, ended_ms, failure"
+    };
+}
+/// The statuses for which [`super::JobStatus::is_terminal`] holds, literally as in the partial indexes.
+macro_rules! terminal {
+    () => {
+        "('CANCELED', 'FAILED', 'FINISHED')"
+    };
+}
+pub(super) use {job_columns, snapshot_columns, terminal};
+
+#[derive(sqlx::FromRow)]
+pub(super) struct JobRow {
+    id: String,
+    name: String,
+    sql: String,
+    plan: String,
+    settings: String,
+    status: String,
+    desired: String,
+    attempt: i64,
+    restarts: i64,
+    owner: Option<String>,
+    lease_until_ms: i64,
+    failure: Option<String>,
+    created_ms: i64,
+    started_ms: Option<i64>,
+    ended_ms: Option<i64>,
+    updated_ms: i64,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct SnapshotRow {
+    id: String,
+    job_id: String,
+    kind: String,
+    checkpoint_id: i64,
+    attempt: i64,
+    status: String,
+    trigger_reason: String,
+    location: String,
+    state_bytes: i64,
+    uploaded_bytes: i64,
+    started_ms: i64,
+    ended_ms: Option<i64>,
+    failure: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct ExceptionRow {
+    job_id: String,
+    attempt: i64,
+    at_ms: i64,
+    error: String,
+    task: Option<String>,
+}
+
+/// Names a row in an error.
+struct RowName<'a>(&'static str, &'a str);
+
+impl RowName<'_> {
+    fn corrupt(&self, column: &str, cause: &(dyn std::error::Error + 'static)) -> Error {
+        let message = format!("{} {}: column {column} cannot be read", self.0, self.1);
+        Error::corrupt("row_corrupt", message).caused_by(cause)
+    }
+    fn text<T: FromStr<Err = Error>>(&self, column: &str, text: &str) -> Result<T> {
+        text.parse().map_err(|e: Error| self.corrupt(column, &e))
+    }
+    fn json<T: serde::de::DeserializeOwned>(&self, column: &str, text: &str) -> Result<T> {
+        serde_json::from_str(text).map_err(|e| self.corrupt(column, &e))
+    }
+    fn count(&self, column: &str, value: i64) -> Result<u64> {
+        u64::try_from(value).map_err(|e| self.corrupt(column, &e))
+    }
+}
+
+impl TryFrom<JobRow> for Job {
+    type Error = Error;
+    fn try_from(row: JobRow) -> Result<Job> {
+        let name = RowName("job", &row.id);
+        Ok(Job {
+            id: name.text("id", &row.id)?,
+            plan: name.json("plan", &row.plan)?,
+            settings: name.json("settings", &row.settings)?,
+            status: name.text("status", &row.status)?,
+            desired: name.text("desired", &row.desired)?,
+            attempt: name.count("attempt", row.attempt)?,
+            restarts: name.count("restarts", row.restarts)?,
+            name: row.name,
+            sql: row.sql,
+            owner: row.owner,
+            lease_until_ms: row.lease_until_ms,
+            failure: row.failure,
+            created_ms: row.created_ms,
+            started_ms: row.started_ms,
+            ended_ms: row.ended_ms,
+            updated_ms: row.updated_ms,
+        })
+    }
+}
+
+impl TryFrom<SnapshotRow> for Snapshot {
+    type Error = Error;
+    fn try_from(row: SnapshotRow) -> Result<Snapshot> {
+        let name = RowName("snapshot", &row.id);
+        Ok(Snapshot {
+            id: name.text("id", &row.id)?,
+            job_id: name.text("job_id", &row.job_id)?,
+            kind: name.text("kind", &row.kind)?,
+            checkpoint_id: name.count("checkpoint_id", row.checkpoint_id)?,
+            attempt: name.count("attempt", row.attempt)?,
+            status: name.text("status", &row.status)?,
+            trigger: name.text("trigger_reason", &row.trigger_reason)?,
+            state_bytes: name.count("state_bytes", row.state_bytes)?,
+            uploaded_bytes: name.count("uploaded_bytes", row.uploaded_bytes)?,
+            location: row.location,
+            started_ms: row.started_ms,
+            ended_ms: row.ended_ms,
+            failure: row.failure,
+        })
+    }
+}
+
+impl TryFrom<ExceptionRow> for JobException {
+    type Error = Error;
+    fn try_from(row: ExceptionRow) -> Result<JobException> {
+        let name = RowName("exception of job", &row.job_id);
+        Ok(JobException {
+            job_id: name.text("job_id", &row.job_id)?,
+            attempt: name.count("attempt", row.attempt)?,
+            at_ms: row.at_ms,
+            error: name.json("error", &row.error)?,
+            task: row.task,
+        })
+    }
+}
+
+/// Converts rows, all or none.
+pub(super) fn convert<R, T: TryFrom<R, Error = Error>>(rows: Vec<R>) -> Result<Vec<T>> {
+    rows.into_iter().map(T::try_from).collect()
+}
+
+/// A job's id from its column.
+pub(super) fn job_id(text: &str) -> Result<JobId> {
+    RowName("job", text).text("id", text)
+}
+
+/// The databases' integers are signed.
+pub(super) fn to_i64(column: &str, value: u64) -> Result<i64> {
+    i64::try_from(value)
+        .map_err(|_| Error::internal(format!("{column} {value} exceeds the largest integer of the database")))
+}
+
+/// A value as the JSON text of a column.
+pub(super) fn to_json<T: serde::Serialize>(column: &str, value: &T) -> Result<String> {
+    serde_json::to_string(value)
+        .map_err(|e| Error::internal(format!("{column} cannot be written as JSON")).caused_by(&e))
+}
+
+/// Text that comes from foreign systems (failure messages), without the NUL that Postgres cannot store.
+pub(super) fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// `$first, $first+1, …`: placeholders for a list of `count` values.
+pub(super) fn placeholders(first: usize, count: usize) -> String {
+    (first..first + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The ids as text, to be bound.
+pub(super) fn id_texts(ids: &[SnapshotId]) -> Vec<String> {
+    ids.iter().map(SnapshotId::to_string).collect()
+}

@@ -1,0 +1,73 @@
+//! The sink operator: two-phase commit of a writer along the checkpoints.
+//!
+//! A checkpoint's committables are stored in its snapshot and published when the checkpoint is. After a crash between
+//! the two, the restored snapshot still lists them, and subtask 0 publishes them (again): writers make that harmless.
+
+use std::collections::VecDeque;
+
+use arrow::record_batch::RecordBatch;
+use serde_json::{Value, json};
+
+use crate::connector::SinkWriter;
+use crate::error::{Error, Result};
+use crate::operator::OperatorSnapshot;
+
+/// Version of the stored operator state.
+const STATE_VERSION: u64 = 1;
+
+/// See the module text.
+pub struct SinkOperator {
+    writer: Box<dyn SinkWriter>,
+    /// Prepared and not yet published, by checkpoint id.
+    pending: VecDeque<(u64, Vec<Value>)>,
+}
+
+impl SinkOperator {
+    /// Opens over `writer`. `restored` are all old subtasks' states; subtask 0 publishes what they list.
+    pub fn open(mut writer: Box<dyn SinkWriter>, subtask: usize, restored: &[Value]) -> Result<Self> {
+        if subtask == 0 {
+            for state in restored {
+                writer.commit(&committables(state)?)?;
+            }
+            writer.discard_stale()?;
+        }
+        Ok(SinkOperator { writer, pending: VecDeque::new() })
+    }
+    /// Stages rows.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(batch)
+    }
+    /// Makes staged rows durable and notes how to publish them.
+    pub fn snapshot(&mut self, checkpoint_id: u64) -> Result<OperatorSnapshot> {
+        let prepared = self.writer.prepare_commit(checkpoint_id)?;
+        if !prepared.is_empty() {
+            self.pending.push_back((checkpoint_id, prepared));
+        }
+        let all: Vec<&Value> = self.pending.iter().flat_map(|(_, c)| c).collect();
+        let operator_state = Some(json!({ "v": STATE_VERSION, "committables": all }));
+        Ok(OperatorSnapshot { keyed: None, operator_state })
+    }
+    /// Publishes everything prepared up to this checkpoint.
+    pub fn complete(&mut self, checkpoint_id: u64) -> Result<()> {
+        while let Some((id, _)) = self.pending.front()
+            && *id <= checkpoint_id
+        {
+            if let Some((_, prepared)) = self.pending.front() {
+                self.writer.commit(prepared)?;
+            }
+            self.pending.pop_front();
+        }
+        Ok(())
+    }
+    /// Releases the writer.
+    pub fn close(&mut self) -> Result<()> {
+        self.writer.close()
+    }
+}
+
+fn committables(state: &Value) -> Result<Vec<Value>> {
+    match (state.get("v").and_then(Value::as_u64), state.get("committables").and_then(Value::as_array)) {
+        (Some(STATE_VERSION), Some(all)) => Ok(all.clone()),
+        _ => Err(Error::corrupt("sink_state", format!("a sink's stored state is not of version {STATE_VERSION}"))),
+    }
+}
