@@ -421,13 +421,16 @@ impl Opener<'_> {
             }
             OperatorKind::WindowAggregate(window) => {
                 let state = self.state_context(operator);
-                Box::new(WindowAggregateOperator::open(
-                    window,
-                    input,
-                    &operator.output,
-                    state,
-                    self.operator_state(operator.id),
-                )?)
+                Box::new(
+                    WindowAggregateOperator::open(
+                        window,
+                        input,
+                        &operator.output,
+                        state,
+                        self.operator_state(operator.id),
+                    )?
+                    .with_context(&self.context),
+                )
             }
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {

@@ -33,7 +33,11 @@ static REFERENCE: LazyLock<Reference> = LazyLock::new(|| {
         let job = server.submit(&json!({ "sql": generate(&made) })).await;
         server.wait_status(&job, "FINISHED").await;
         // One file: one reader reads it in order.
-        let status = std::process::Command::new("sh").arg("-c").arg(format!("cat {}/part-* > {}", made.display(), input.display())).status().unwrap();
+        let status = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(format!("cat {}/part-* > {}", made.display(), input.display()))
+            .status()
+            .unwrap();
         assert!(status.success());
         std::fs::remove_dir_all(&made).unwrap();
         let job = server.submit(&json!({ "sql": count(&input, &output) })).await;

@@ -76,7 +76,11 @@ fn files_below(dir: &Path) -> Vec<String> {
     let mut folders = vec![dir.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().map(Result::unwrap) {
-            if entry.path().is_dir() { folders.push(entry.path()) } else { found.push(entry.path().strip_prefix(dir).unwrap().display().to_string()) }
+            if entry.path().is_dir() {
+                folders.push(entry.path())
+            } else {
+                found.push(entry.path().strip_prefix(dir).unwrap().display().to_string())
+            }
         }
     }
     found.sort();
@@ -96,12 +100,17 @@ async fn savepoint_and_rescale(places: Places, root: &Path) {
     assert_eq!((status, &running["status"]), (StatusCode::OK, &json!("COMPLETED")), "{running:#}");
     let (status, savepoint) = server.post(&format!("/api/v1/jobs/{job}/stop"), &json!({})).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{savepoint:#}");
-    let savepoint = wait_snapshot(&server, &format!("/api/v1/jobs/{job}/savepoints/{}", savepoint["id"].as_str().unwrap())).await;
+    let savepoint =
+        wait_snapshot(&server, &format!("/api/v1/jobs/{job}/savepoints/{}", savepoint["id"].as_str().unwrap())).await;
     assert_eq!(savepoint["status"], "COMPLETED", "{savepoint:#}");
     server.wait_status(&job, "FINISHED").await;
     let before = sink_lines(&out);
     assert!(!before.is_empty() && counted(&out).len() < counting_answer(ROWS).len(), "the savepoint is in the middle");
-    for (name, parallelism, from) in [("two", 2, savepoint["id"].clone()), ("three", 3, savepoint["location"].clone()), ("one", 1, savepoint["location"].clone())] {
+    for (name, parallelism, from) in [
+        ("two", 2, savepoint["id"].clone()),
+        ("three", 3, savepoint["location"].clone()),
+        ("one", 1, savepoint["location"].clone()),
+    ] {
         let there = root.join(name);
         copy_visible(&out, &there);
         let sql = sql.replace(&out.display().to_string(), &there.display().to_string());
@@ -110,7 +119,8 @@ async fn savepoint_and_rescale(places: Places, root: &Path) {
         server.wait_status(&job, "FINISHED").await;
         assert_eq!(counted(&there), counting_answer(ROWS), "restored at parallelism {parallelism}");
     }
-    let (status, _) = server.delete(&format!("/api/v1/jobs/{job}/savepoints/{}", savepoint["id"].as_str().unwrap())).await;
+    let (status, _) =
+        server.delete(&format!("/api/v1/jobs/{job}/savepoints/{}", savepoint["id"].as_str().unwrap())).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert_eq!(server.terminate().0, Some(0));
 }
@@ -134,7 +144,12 @@ async fn a_savepoint_restores_at_parallelism_one_two_and_three() {
 async fn a_savepoint_on_s3_and_postgres_restores_at_other_parallelisms() {
     let dir = tempfile::tempdir().unwrap();
     let bucket = s3::fresh_bucket();
-    let places = Places { store: format!("s3://{}/holdfast", bucket.name), database_url: postgres::fresh_database(), env: bucket.variables.clone(), ..Places::embedded(dir.path()) };
+    let places = Places {
+        store: format!("s3://{}/holdfast", bucket.name),
+        database_url: postgres::fresh_database(),
+        env: bucket.variables.clone(),
+        ..Places::embedded(dir.path())
+    };
     savepoint_and_rescale(places, dir.path()).await;
 }
 
@@ -182,11 +197,18 @@ async fn check_nothing_left(server: &Server, places: &Places, job: &str, step: &
         assert_eq!(count("IN_PROGRESS"), 0, "{step}");
         // Retirement runs in the background of the last checkpoint.
         if count("COMPLETED") == 2 && count("DELETING") == 0 {
-            let manifests: Vec<String> = files_below(&places.store_dir()).into_iter().filter(|f| f.ends_with("_metadata")).collect();
-            let wanted: std::collections::BTreeSet<String> = items.iter().filter(|c| c["status"] == "COMPLETED").map(|c| c["location"].as_str().unwrap().to_owned()).collect();
-            let kept: std::collections::BTreeSet<String> = manifests.iter().map(|m| format!("{}/{m}", places.store)).collect();
+            let manifests: Vec<String> =
+                files_below(&places.store_dir()).into_iter().filter(|f| f.ends_with("_metadata")).collect();
+            let wanted: std::collections::BTreeSet<String> = items
+                .iter()
+                .filter(|c| c["status"] == "COMPLETED")
+                .map(|c| c["location"].as_str().unwrap().to_owned())
+                .collect();
+            let kept: std::collections::BTreeSet<String> =
+                manifests.iter().map(|m| format!("{}/{m}", places.store)).collect();
             assert_eq!(kept, wanted, "{step}");
-            let referenced: String = manifests.iter().map(|m| std::fs::read_to_string(places.store_dir().join(m)).unwrap()).collect();
+            let referenced: String =
+                manifests.iter().map(|m| std::fs::read_to_string(places.store_dir().join(m)).unwrap()).collect();
             for file in files_below(&places.store_dir()).iter().filter(|f| !f.ends_with("_metadata")) {
                 assert!(referenced.contains(file.as_str()), "{step}: {file} is an orphan");
             }
@@ -221,7 +243,9 @@ async fn submits_are_idempotent_across_restarts_and_names_are_unique_among_live_
     let places = Places::embedded(dir.path());
     let server = Server::start(&places);
     let body = json!({ "name": "one", "sql": counting_sql(1_000_000, Some(1_000), &dir.path().join("out")) });
-    let submit = |server: &Server, body: &Value| server.request(Method::POST, "/api/v1/jobs").header("Idempotency-Key", "k1").json(body);
+    let submit = |server: &Server, body: &Value| {
+        server.request(Method::POST, "/api/v1/jobs").header("Idempotency-Key", "k1").json(body)
+    };
     let (status, first) = server.send(submit(&server, &body)).await;
     assert_eq!(status, StatusCode::CREATED, "{first:#}");
     server.kill();
@@ -249,7 +273,11 @@ async fn wrong_requests_are_problems_with_their_place() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!(problem["errors"][0]["line"], 2, "{problem:#}");
     let (status, problem) = server.post("/api/v1/jobs", &json!({ "sql": "x", "colour": 1 })).await;
-    assert_eq!((status, &problem["code"], &problem["errors"][0]["pointer"]), (StatusCode::BAD_REQUEST, &json!("invalid_body"), &json!("/colour")), "{problem:#}");
+    assert_eq!(
+        (status, &problem["code"], &problem["errors"][0]["pointer"]),
+        (StatusCode::BAD_REQUEST, &json!("invalid_body"), &json!("/colour")),
+        "{problem:#}"
+    );
     let (status, problem) = server.try_get("/api/v1/jobs/unknown").await.unwrap();
     assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("job_not_found")));
     let (status, problem) = server.try_get("/nowhere").await.unwrap();
@@ -271,7 +299,13 @@ async fn an_ad_hoc_query_streams_columns_changes_and_an_end() {
         server.request(Method::POST, "/api/v1/sql/query").json(&body)
     };
     let lines = |text: String| text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).collect::<Vec<_>>();
-    let text = query("SELECT n, n * 0.5 AS half FROM (VALUES (1), (2)) AS t(n)", json!({})).send().await.unwrap().text().await.unwrap();
+    let text = query("SELECT n, n * 0.5 AS half FROM (VALUES (1), (2)) AS t(n)", json!({}))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     assert_eq!(
         lines(text),
         [
@@ -281,7 +315,8 @@ async fn an_ad_hoc_query_streams_columns_changes_and_an_end() {
             json!({ "end": { "rows": 2, "limited": false } }),
         ]
     );
-    let endless = "CREATE TABLE g (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100000'); SELECT n FROM g";
+    let endless =
+        "CREATE TABLE g (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100000'); SELECT n FROM g";
     let text = query(endless, json!({ "limit": 5 })).send().await.unwrap().text().await.unwrap();
     assert_eq!(lines(text).last().unwrap(), &json!({ "end": { "rows": 5, "limited": true } }));
     let text = query(endless, json!({ "timeout_ms": 200 })).send().await.unwrap().text().await.unwrap();
@@ -299,7 +334,9 @@ async fn a_failing_job_restarts_by_its_strategy_and_names_the_bad_record() {
          CREATE TABLE d (a INT) WITH ('connector' = 'blackhole'); INSERT INTO d SELECT a FROM s",
         input.display()
     );
-    let job = server.submit(&json!({ "sql": sql, "restart": { "strategy": "fixed_delay", "attempts": 2, "delay_ms": 10 } })).await;
+    let job = server
+        .submit(&json!({ "sql": sql, "restart": { "strategy": "fixed_delay", "attempts": 2, "delay_ms": 10 } }))
+        .await;
     let failed = server.wait_status(&job, "FAILED").await;
     assert_eq!((&failed["restarts"], &failed["attempt"]), (&json!(2), &json!(3)), "{failed:#}");
     let exceptions = server.get(&format!("/api/v1/jobs/{job}/exceptions")).await;

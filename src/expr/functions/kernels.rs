@@ -205,61 +205,6 @@ pub(super) fn expand(value: &Value, rows: usize) -> Result<ArrayRef> {
     }
 }
 
-/// The type that all of `types` convert to without loss of meaning. Stand-in until `crate::expr::cast` has it:
-/// numbers, strings, timestamps and constructed types of the same shape.
-pub(super) fn least_restrictive(types: &[DataType]) -> Result<DataType> {
-    let mut rest = types.iter().filter(|t| t.kind != TypeKind::Null);
-    let first = rest.next().ok_or_else(|| no_common_type(types))?;
-    let mut common = first.clone();
-    for next in rest {
-        common = merge(&common, next).ok_or_else(|| no_common_type(types))?;
-    }
-    let nullable = types.iter().any(|t| t.nullable);
-    Ok(common.with_nullable(nullable))
-}
-
-fn no_common_type(types: &[DataType]) -> Error {
-    let types: Vec<_> = types.iter().map(ToString::to_string).collect();
-    Error::invalid("invalid_argument", format!("there is no common type of {}; cast them", types.join(", ")))
-}
-
-fn merge(a: &DataType, b: &DataType) -> Option<DataType> {
-    use TypeKind::{Array, BigInt, Char, Decimal, Double, Float, Int, Map, Row, SmallInt, Timestamp, TinyInt, VarChar};
-    let nullable = a.nullable || b.nullable;
-    let kind = match (&a.kind, &b.kind) {
-        (x, y) if x == y => x.clone(),
-        (Char(n) | VarChar(n), Char(m) | VarChar(m)) => VarChar(*n.max(m)),
-        (Timestamp(p, _), Timestamp(q, _)) => Timestamp(*p.max(q), crate::types::TimestampKind::Regular),
-        (Array(x), Array(y)) => Array(Box::new(merge(x, y)?)),
-        (Map(k, v), Map(l, w)) => Map(Box::new(merge(k, l)?), Box::new(merge(v, w)?)),
-        (Row(x), Row(y)) if x.len() == y.len() => Row(x
-            .iter()
-            .zip(y)
-            .map(|(f, g)| Some(crate::types::Field::new(f.name.clone(), merge(&f.data_type, &g.data_type)?)))
-            .collect::<Option<_>>()?),
-        (x, y) if x.is_numeric() && y.is_numeric() => {
-            let rank = |k: &TypeKind| [TinyInt, SmallInt, Int, BigInt].iter().position(|r| r == k);
-            match (rank(x), rank(y)) {
-                (Some(i), Some(j)) => {
-                    if i >= j {
-                        x.clone()
-                    } else {
-                        y.clone()
-                    }
-                }
-                _ if matches!((x, y), (Double | Float, _) | (_, Double | Float)) => Double,
-                _ => {
-                    let ((p, s), (q, t)) = (decimal_shape(x)?, decimal_shape(y)?);
-                    let scale = s.max(t);
-                    Decimal { precision: ((p - s).max(q - t) + scale).min(38), scale }
-                }
-            }
-        }
-        _ => return None,
-    };
-    Some(DataType { kind, nullable })
-}
-
 /// Precision and scale of an exact number.
 pub(super) fn decimal_shape(kind: &TypeKind) -> Option<(u8, u8)> {
     match kind {

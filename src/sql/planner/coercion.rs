@@ -38,5 +38,5 @@ fn with_type(mut expr: Expr, to: DataType) -> Expr {
 
 /// The type that all of these can be coerced to; nullable if one is. Errors have code `sql_type`.
 pub fn least_restrictive(types: &[DataType]) -> Result<DataType> {
-    expr::cast::least_restrictive(types).map_err(|e| Error { code: "sql_type".to_owned(), ..e })
+    expr::least_restrictive(types).map_err(|e| Error::invalid("sql_type", e.message))
 }

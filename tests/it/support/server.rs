@@ -62,7 +62,12 @@ impl Server {
         command.arg("--data-dir").arg(&places.data_dir).arg("--work-dir").arg(&places.work_dir);
         command.args(["--store", &places.store, "--database-url", &places.database_url]);
         command.envs(places.env.iter().map(|(k, v)| (k, v))).envs(env.iter().copied());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the holdfast binary starts");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the holdfast binary starts");
         let stderr = child.stderr.take().expect("stderr is piped");
         let (found, address) = mpsc::channel();
         let log = std::thread::spawn(move || {
@@ -179,7 +184,13 @@ impl Server {
         let since = Instant::now();
         loop {
             let page = self.get(&format!("/api/v1/jobs/{job}/checkpoints")).await;
-            let newest = page["items"].as_array().expect("items").iter().filter(|c| c["status"] == "COMPLETED").filter_map(|c| c["checkpoint_id"].as_u64()).max();
+            let newest = page["items"]
+                .as_array()
+                .expect("items")
+                .iter()
+                .filter(|c| c["status"] == "COMPLETED")
+                .filter_map(|c| c["checkpoint_id"].as_u64())
+                .max();
             if newest.is_some_and(|n| n >= wanted as u64) {
                 return;
             }

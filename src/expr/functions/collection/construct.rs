@@ -8,12 +8,13 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::interleave;
 use arrow::datatypes::DataType as A;
 
-use super::super::kernels::{arity, coerce, expand, least_restrictive, not_applicable, row_count, values, wrap};
+use super::super::kernels::{arity, coerce, expand, not_applicable, row_count, values, wrap};
 use super::elements::{encode, list_field};
 use super::map::build_map;
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::expr::function::{Call, Function, Kernel, Value};
+use crate::expr::least_restrictive;
 use crate::types::{DataType, Field, TypeKind};
 
 pub(super) const ARRAY: Function =

@@ -7,13 +7,12 @@ use arrow::array::{Array, ArrayRef, ListArray, MapArray, StructArray, UInt32Arra
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::DataType as A;
 
-use super::super::kernels::{
-    any_nullable, arity, coerce, column, least_restrictive, not_applicable, on_array, row_count, wrap,
-};
+use super::super::kernels::{any_nullable, arity, coerce, column, not_applicable, on_array, row_count, wrap};
 use super::elements::{Lists, Picked, encode, list_field};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::expr::function::{Call, Function, Kernel};
+use crate::expr::least_restrictive;
 use crate::types::{DataType, Field, TypeKind};
 
 pub(super) const MAP_KEYS: Function = Function {

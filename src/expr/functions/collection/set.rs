@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use arrow::array::{Array, ArrayRef};
 
-use super::super::kernels::{any_nullable, arity, coerce, least_restrictive, not_applicable};
+use super::super::kernels::{any_nullable, arity, coerce, not_applicable};
 use super::elements::{Lists, build, element_type, encode};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::expr::function::{Call, Function, Kernel};
+use crate::expr::least_restrictive;
 use crate::types::DataType;
 
 pub(super) const ARRAY_CONCAT: Function = Function {

@@ -11,7 +11,6 @@
 
 mod address;
 mod encode;
-mod kind;
 mod letter;
 mod pattern;
 mod printf;
@@ -68,9 +67,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     encode::UNHEX,
     address::INET_ATON,
     address::INET_NTOA,
-    kind::IS_ALPHA,
-    kind::IS_DIGIT,
-    kind::IS_DECIMAL,
     printf::PRINTF,
     regex::REGEXP,
     regex::REGEXP_REPLACE,
