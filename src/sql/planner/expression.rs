@@ -94,14 +94,10 @@ impl<'a> Binder<'a> {
             E::IsNotTrue(x) => self.apply("IS_NOT_TRUE", [x]),
             E::IsFalse(x) => self.apply("IS_FALSE", [x]),
             E::IsNotFalse(x) => self.apply("IS_NOT_FALSE", [x]),
-            // Of a BOOLEAN, unknown is null.
-            E::IsUnknown(x) => self.apply("IS_NULL", [x]),
-            E::IsNotUnknown(x) => self.apply("IS_NOT_NULL", [x]),
+            E::IsUnknown(x) => self.apply("IS_UNKNOWN", [x]),
+            E::IsNotUnknown(x) => self.apply("IS_NOT_UNKNOWN", [x]),
             E::IsDistinctFrom(a, b) => self.apply("IS_DISTINCT_FROM", [a, b]),
-            E::IsNotDistinctFrom(a, b) => {
-                let distinct = self.apply("IS_DISTINCT_FROM", [a, b])?;
-                self.call("NOT", vec![distinct])
-            }
+            E::IsNotDistinctFrom(a, b) => self.apply("IS_NOT_DISTINCT_FROM", [a, b]),
             E::Between { expr, negated, low, high } => {
                 let between = self.apply("BETWEEN", [expr, low, high])?;
                 self.negate_if(*negated, between)
@@ -126,8 +122,8 @@ impl<'a> Binder<'a> {
     }
 
     /// Binds arguments and calls.
-    pub fn apply<'n, N: AsExpr<'n>>(&mut self, name: &str, args: impl IntoIterator<Item = N>) -> Result<Expr> {
-        let args: Result<Vec<_>> = args.into_iter().map(|a| self.bind(a.as_expr())).collect();
+    pub fn apply<'n, N: Node<'n>>(&mut self, name: &str, args: impl IntoIterator<Item = N>) -> Result<Expr> {
+        let args: Result<Vec<_>> = args.into_iter().map(|a| self.bind(a.node())).collect();
         self.call(name, args?)
     }
 
@@ -282,19 +278,12 @@ impl<'a> Binder<'a> {
     fn cast(&mut self, kind: &CastKind, expr: &sp::Expr, data_type: &sp::DataType) -> Result<Expr> {
         let to = sql_type(data_type, self.here)?;
         let input = self.bind(expr)?;
-        let cast = coercion::explicit(input, &to).map_err(|e| as_type_error(e, self.here))?;
-        match (kind, cast) {
-            (CastKind::Cast, cast) => Ok(cast),
-            (CastKind::TryCast, Expr::Cast { input, data_type, .. }) => {
-                Ok(Expr::Cast { input, on_failure_null: true, data_type: data_type.with_nullable(true) })
-            }
-            (CastKind::TryCast, same) => Ok(same),
-            _ => unsupported(
-                "this form of cast is not supported",
-                "use CAST(x AS type) or TRY_CAST(x AS type)",
-                self.here,
-            ),
-        }
+        let cast = match kind {
+            CastKind::Cast => coercion::explicit(input, &to),
+            CastKind::TryCast => crate::expr::cast::try_cast(input, &to),
+            _ => return unsupported("this form of cast is not supported", "use CAST(x AS type)", self.here),
+        };
+        cast.map_err(|e| as_type_error(e, self.here))
     }
 }
 
@@ -319,17 +308,17 @@ pub fn as_type_error(mut error: Error, at: Position) -> Error {
 }
 
 /// A reference to a node, boxed or not.
-pub trait AsExpr<'n> {
+pub trait Node<'n> {
     /// The node.
-    fn as_expr(self) -> &'n sp::Expr;
+    fn node(self) -> &'n sp::Expr;
 }
-impl<'n> AsExpr<'n> for &'n sp::Expr {
-    fn as_expr(self) -> &'n sp::Expr {
+impl<'n> Node<'n> for &'n sp::Expr {
+    fn node(self) -> &'n sp::Expr {
         self
     }
 }
-impl<'n> AsExpr<'n> for &'n Box<sp::Expr> {
-    fn as_expr(self) -> &'n sp::Expr {
+impl<'n> Node<'n> for &'n Box<sp::Expr> {
+    fn node(self) -> &'n sp::Expr {
         self
     }
 }

@@ -89,8 +89,9 @@ pub fn bind(
     }
     let column = |index: usize| scope.schema.fields.get(index).map(|f| Expr::column(index, f.data_type.clone()));
     let missing = || crate::error::Error::internal("a window column outside of its input");
-    let window_start = below.add(column(start).ok_or_else(missing)?);
-    let window_end = below.add(column(end).ok_or_else(missing)?);
+    // Columns of their own, even if an argument is the same: whoever assigns the windows replaces these two.
+    let window_start = below.push(column(start).ok_or_else(missing)?);
+    let window_end = below.push(column(end).ok_or_else(missing)?);
     below.names = names::unique(below.exprs.iter().enumerate().map(|(i, e)| name_of(e, scope, &items, i)).collect());
 
     let spec = WindowAggregateSpec {
@@ -142,10 +143,11 @@ struct Projection {
 
 impl Projection {
     fn add(&mut self, expr: Expr) -> usize {
-        self.exprs.iter().position(|e| *e == expr).unwrap_or_else(|| {
-            self.exprs.push(expr);
-            self.exprs.len() - 1
-        })
+        self.exprs.iter().position(|e| *e == expr).unwrap_or_else(|| self.push(expr))
+    }
+    fn push(&mut self, expr: Expr) -> usize {
+        self.exprs.push(expr);
+        self.exprs.len() - 1
     }
 }
 

@@ -44,7 +44,7 @@ pub fn bind_insert(
     let bound = QueryBinder::new(catalog, environment, at).bind(&insert.query, None)?;
     let (rel, warnings) = fit(bound.rel, &targets, &schema, &table.name, query_at)?;
     let sink = SinkSpec { connector: table.connector()?, partitioned_by: table.partitioned_by.clone() };
-    Ok((SinkQuery { rel, sink, schema, position: at, declared: Some(table.position) }, warnings))
+    Ok((SinkQuery { rel, sink, schema, declared: Some(table.position) }, warnings))
 }
 
 /// Binds a query whose rows are collected; answers the columns as Flink types them.
@@ -58,7 +58,7 @@ pub fn bind_collect(
     let schema = rel.schema().clone();
     let connector = ConnectorSpec { table: String::new(), connector: COLLECT.to_owned(), options: BTreeMap::new() };
     let sink = SinkSpec { connector, partitioned_by: vec![] };
-    Ok((SinkQuery { rel, sink, schema: schema.clone(), position: at, declared: None }, schema))
+    Ok((SinkQuery { rel, sink, schema: schema.clone(), declared: None }, schema))
 }
 
 /// For each column of the query, the sink's column.
@@ -128,8 +128,8 @@ fn fit(rel: Rel, targets: &[usize], schema: &Schema, table: &str, at: Position) 
         })?;
         if from.data_type.nullable && !field.data_type.nullable {
             warnings.push(format!(
-                "line {}, column {}: column '{}' of '{table}' is NOT NULL, but '{}' may be null: the job fails at the \
-                 first null",
+                "line {}, column {}: column '{}' of '{table}' is NOT NULL, but '{}' may be null: filter nulls out or use \
+                 COALESCE",
                 at.line, at.column, field.name, from.name
             ));
         }

@@ -48,11 +48,9 @@ fn number(text: &str, at: Position) -> Result<Expr> {
         return Ok(Expr::literal(Scalar::Double(value), TypeKind::Double));
     }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.is_empty() {
-        if let Ok(value) = whole.parse::<i64>() {
-            let kind = if i32::try_from(value).is_ok() { TypeKind::Int } else { TypeKind::BigInt };
-            return Ok(Expr::literal(Scalar::Int(value), kind));
-        }
+    if let (true, Ok(value)) = (fraction.is_empty(), whole.parse::<i64>()) {
+        let kind = if i32::try_from(value).is_ok() { TypeKind::Int } else { TypeKind::BigInt };
+        return Ok(Expr::literal(Scalar::Int(value), kind));
     }
     // As Calcite: every written digit counts, a leading zero too.
     let precision =

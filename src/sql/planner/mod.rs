@@ -33,7 +33,7 @@ use super::parser;
 use crate::connector;
 use crate::error::Result;
 use crate::expr::{self, Expr};
-use crate::graph::{JobGraph, SinkSpec, SourceSpec};
+use crate::graph::{ConnectorSpec, JobGraph, SinkSpec, SourceSpec};
 use crate::types::{DataType, Schema};
 
 pub use rel::Rel;
@@ -42,6 +42,8 @@ pub use rel::Rel;
 pub struct Environment {
     /// Builds a typed call.
     pub call: fn(&str, Vec<Expr>) -> Result<Expr>,
+    /// Whether a source may leave out columns that the query does not use.
+    pub prunes_columns: fn(&ConnectorSpec) -> bool,
     /// Checks a source's options and columns.
     pub check_source: fn(&SourceSpec) -> Result<()>,
     /// Checks a sink's options and columns.
@@ -53,6 +55,8 @@ impl Environment {
     pub fn real() -> Self {
         Environment {
             call: |name, args| expr::call(name, args),
+            // An unknown connector is refused when the source is checked.
+            prunes_columns: |spec| connector::source(spec).map_or(true, |source| source.prunes_columns(spec)),
             check_source: |spec| connector::source(&spec.connector)?.validate(spec),
             check_sink: |spec, schema| connector::sink(&spec.connector)?.validate(spec, schema),
         }
@@ -65,8 +69,6 @@ pub struct SinkQuery {
     pub rel: Rel,
     pub sink: SinkSpec,
     pub schema: Schema,
-    /// Of the statement.
-    pub position: Position,
     /// Of the sink's `CREATE TABLE`; `None` for the collecting sink.
     pub declared: Option<Position>,
 }
@@ -75,7 +77,7 @@ pub struct SinkQuery {
 pub fn build(queries: Vec<SinkQuery>, catalog: &Catalog, environment: &Environment) -> Result<JobGraph> {
     let mut queries: Vec<SinkQuery> =
         queries.into_iter().map(|q| SinkQuery { rel: normalise::normalise(q.rel), ..q }).collect();
-    let scans = prune::prune_all(&mut queries);
+    let scans = prune::prune_all(&mut queries, environment);
     physical::build(queries, &scans, catalog, environment)
 }
 

@@ -15,8 +15,7 @@ use super::{Environment, SinkQuery, display, place};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::graph::{
-    COLLECT, CalcSpec, Edge, Exchange, JobGraph, OperatorKind, OperatorSpec, PLAN_VERSION, SinkSpec, SourceSpec,
-    Vertex, WatermarkSpec,
+    CalcSpec, Edge, Exchange, JobGraph, OperatorKind, OperatorSpec, PLAN_VERSION, SourceSpec, Vertex, WatermarkSpec,
 };
 use crate::id::OperatorId;
 use crate::sql::catalog::{Catalog, TableColumn};
@@ -26,7 +25,12 @@ use crate::types::{Field, Schema};
 use super::need::{Layout, Slot};
 
 /// Builds the graph of all queries.
-pub fn build(queries: Vec<SinkQuery>, scans: &Scans, catalog: &Catalog, environment: &Environment) -> Result<JobGraph> {
+pub fn build(
+    queries: Vec<SinkQuery>,
+    scans: &Scans<'_>,
+    catalog: &Catalog,
+    environment: &Environment,
+) -> Result<JobGraph> {
     let mut builder = Builder {
         scans,
         catalog,
@@ -64,7 +68,7 @@ struct Stream {
 }
 
 struct Builder<'a> {
-    scans: &'a Scans,
+    scans: &'a Scans<'a>,
     catalog: &'a Catalog,
     environment: &'a Environment,
     vertices: Vec<Vertex>,
@@ -138,16 +142,16 @@ impl Builder<'_> {
     }
 
     fn sink(&mut self, query: SinkQuery, input: Stream) -> Result<()> {
-        let SinkQuery { sink, schema, position, declared, .. } = query;
-        if sink.connector.connector != COLLECT {
-            (self.environment.check_sink)(&sink, &schema)
-                .map_err(|e| place::locate(e, declared.unwrap_or(position)))?;
+        let SinkQuery { sink, schema, declared, .. } = query;
+        // The collecting sink is the runtime's own, not a connector.
+        if let Some(declared) = declared {
+            (self.environment.check_sink)(&sink, &schema).map_err(|e| place::locate(e, declared))?;
         }
         let table = if sink.connector.table.is_empty() { "*anonymous*" } else { &sink.connector.table };
         let name = format!("Sink(table=[{table}], fields=[{}])", display::names(&schema));
         // Of the table alone: what feeds it may change without a change of what was written.
         let id = self.id("sink", &[]);
-        let kind = OperatorKind::Sink(SinkSpec { ..sink });
+        let kind = OperatorKind::Sink(sink);
         self.append(input, OperatorSpec { id, name, kind, output: schema }, &Exchange::Forward);
         Ok(())
     }
@@ -178,7 +182,7 @@ impl Builder<'_> {
 
     fn source(&self, entry: &TableScan, scan: &Scan) -> Result<SourceSpec> {
         let table = &scan.table;
-        let needs = prune::reader_needs(table, &entry.needs);
+        let needs = prune::reader_needs(table, entry);
         // The reader's columns, in its order: physical, then metadata.
         let mut physical = Vec::new();
         let mut metadata = Vec::new();

@@ -7,10 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::SinkQuery;
 use super::need::{self, Layout, Need, Needs, Slot};
 use super::rel::{Calc, Rel, Scan};
-use crate::connector;
+use super::{Environment, SinkQuery};
 use crate::expr::Expr;
 use crate::graph::{WindowAggregateSpec, WindowInput};
 use crate::sql::catalog::{Table, TableColumn};
@@ -19,7 +18,8 @@ use crate::types::{DataType, Field, Schema, TypeKind};
 /// What a job reads of a table.
 #[derive(Debug)]
 pub struct TableScan {
-    pub table: Arc<Table>,
+    /// Whether the reader must produce the whole table, because its records have no names.
+    pub whole: bool,
     /// Of the table's columns.
     pub needs: Needs,
     /// Whether anything above works in event time.
@@ -29,31 +29,41 @@ pub struct TableScan {
 }
 
 /// What a job reads, by identity of the table.
-#[derive(Debug, Default)]
-pub struct Scans {
+pub struct Scans<'a> {
     pub tables: Vec<TableScan>,
     by_table: HashMap<*const Table, usize>,
+    environment: &'a Environment,
 }
 
-impl Scans {
+impl Scans<'_> {
     /// The scan of this table.
     pub fn of(&self, table: &Arc<Table>) -> Option<usize> {
         self.by_table.get(&Arc::as_ptr(table)).copied()
     }
     fn entry(&mut self, table: &Arc<Table>) -> &mut TableScan {
         let tables = &mut self.tables;
+        let prunes = self.environment.prunes_columns;
         let index = *self.by_table.entry(Arc::as_ptr(table)).or_insert_with(|| {
-            tables.push(TableScan { table: table.clone(), needs: Needs::new(), event_time: false, uses: 0 });
+            // Without a connector the table is refused later.
+            let whole = table.connector().is_ok_and(|connector| !prunes(&connector));
+            tables.push(TableScan { whole, needs: Needs::new(), event_time: false, uses: 0 });
             tables.len() - 1
         });
         self.tables.get_mut(index).expect("it was just added")
     }
 }
 
-/// What a table's reader must produce for these needs of the table's columns.
-pub fn reader_needs(table: &Table, needs: &Needs) -> Needs {
+/// What a table's reader must produce.
+pub fn reader_needs(table: &Table, scan: &TableScan) -> Needs {
     let mut reader = Needs::new();
-    for (column, need) in needs {
+    let physical = table.columns.iter().filter_map(|c| match c.kind {
+        TableColumn::Physical { reader } => Some(reader),
+        _ => None,
+    });
+    if scan.whole {
+        reader.extend(physical.map(|at| (at, Need::All)));
+    }
+    for (column, need) in &scan.needs {
         match table.columns.get(*column).map(|c| &c.kind) {
             Some(TableColumn::Physical { reader: at } | TableColumn::Metadata { reader: at, .. }) => {
                 need::merge_at(&mut reader, *at, need);
@@ -66,8 +76,8 @@ pub fn reader_needs(table: &Table, needs: &Needs) -> Needs {
 }
 
 /// Prunes all queries of a job.
-pub fn prune_all(queries: &mut [SinkQuery]) -> Scans {
-    let mut scans = Scans::default();
+pub fn prune_all<'a>(queries: &mut [SinkQuery], environment: &'a Environment) -> Scans<'a> {
+    let mut scans = Scans { tables: Vec::new(), by_table: HashMap::new(), environment };
     for pass in 0..2 {
         for scan in &mut scans.tables {
             scan.uses = 0;
@@ -84,7 +94,7 @@ pub fn prune_all(queries: &mut [SinkQuery]) -> Scans {
 }
 
 /// The tree with exactly the needed columns, whole and in order.
-fn exact(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans) -> Rel {
+fn exact(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> Rel {
     let schema = tree.schema().clone();
     let (rel, layout) = prune(tree, needs, event_time, scans);
     let wanted: Vec<(Expr, Field)> = needs
@@ -115,7 +125,7 @@ fn calc(input: Rel, filter: Option<Expr>, projection: Vec<Expr>, schema: Schema)
     Rel::Calc(Calc { input: Box::new(input), filter, projection, schema })
 }
 
-fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans) -> (Rel, Layout) {
+fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {
     match tree {
         Rel::Scan(scan) => prune_scan(&scan, needs, event_time, scans),
         Rel::Calc(calc) => prune_calc(calc, needs, event_time, scans),
@@ -170,25 +180,12 @@ fn keep(schema: &Schema, columns: impl Iterator<Item = usize>) -> (Layout, Vec<F
     (layout, fields)
 }
 
-/// Whether the reader can leave columns out. A table whose connector is wrong is refused later, with its place.
-fn prunes_columns(table: &Table) -> bool {
-    let spec = table.connector().ok();
-    spec.is_none_or(|spec| connector::source(&spec).map_or(true, |source| source.prunes_columns(&spec)))
-}
-
-fn prune_scan(scan: &Scan, needs: &Needs, event_time: bool, scans: &mut Scans) -> (Rel, Layout) {
+fn prune_scan(scan: &Scan, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {
     let entry = scans.entry(&scan.table);
     entry.uses += 1;
     entry.event_time |= event_time;
     for (column, need) in needs {
         need::merge_at(&mut entry.needs, *column, need);
-    }
-    if !prunes_columns(&scan.table) {
-        let stored =
-            scan.table.columns.iter().enumerate().filter(|(_, c)| matches!(c.kind, TableColumn::Physical { .. }));
-        for (column, _) in stored {
-            need::merge_at(&mut entry.needs, column, &Need::All);
-        }
     }
     if let (true, Some(watermark)) = (entry.event_time, &scan.table.watermark) {
         need::merge_at(&mut entry.needs, watermark.column, &Need::All);
@@ -204,7 +201,7 @@ fn prune_scan(scan: &Scan, needs: &Needs, event_time: bool, scans: &mut Scans) -
             .unwrap_or(0);
         entry.needs.insert(index, Need::All);
     }
-    let reader = reader_needs(&scan.table, &entry.needs);
+    let reader = reader_needs(&scan.table, entry);
     let mut layout = Layout::default();
     let mut fields = Vec::new();
     let mut columns = Vec::new();
@@ -225,7 +222,7 @@ fn prune_scan(scan: &Scan, needs: &Needs, event_time: bool, scans: &mut Scans) -
     (Rel::Scan(Scan { table: scan.table.clone(), columns, schema: Schema::new(fields) }), layout)
 }
 
-fn prune_calc(old: Calc, needs: &Needs, event_time: bool, scans: &mut Scans) -> (Rel, Layout) {
+fn prune_calc(old: Calc, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {
     let mut kept = needs.clone();
     if kept.is_empty() {
         kept.insert(0, Need::All);
@@ -273,7 +270,7 @@ fn prune_aggregate(
     old: WindowAggregateSpec,
     schema: &Schema,
     needs: &Needs,
-    scans: &mut Scans,
+    scans: &mut Scans<'_>,
 ) -> (Rel, Layout) {
     let keys = old.keys.len();
     let calls = old.aggregates.len();

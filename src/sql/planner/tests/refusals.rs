@@ -1,0 +1,230 @@
+//! What is refused, with which code and where.
+
+use super::{job, place_of, query};
+
+#[test]
+fn queries_are_refused_at_their_place() {
+    let window = "FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE))";
+    let table: Vec<(String, &str, (u64, u64), &str)> = vec![
+        ("SELECT prize FROM bids".into(), "sql_unknown_column", (1, 8), "did you mean price"),
+        ("SELECT b.prize FROM bids b".into(), "sql_unknown_column", (1, 10), "did you mean price"),
+        ("SELECT x.price FROM bids b".into(), "sql_unknown_column", (1, 8), "no table or column 'x'"),
+        ("SELECT bid.prize FROM events".into(), "sql_unknown_column", (1, 12), "did you mean price"),
+        ("SELECT 1 FROM bidz".into(), "sql_unknown_table", (1, 15), "did you mean bids"),
+        ("SELECT\n  FLOOBAR(price)\nFROM bids".into(), "sql_unsupported", (2, 3), "no function FLOOBAR"),
+        ("SELECT LOWR(channel) FROM bids".into(), "sql_unsupported", (1, 8), "did you mean LOWER"),
+        ("SELECT price + channel FROM bids".into(), "sql_type", (1, 8), ""),
+        ("SELECT 1 FROM bids WHERE price".into(), "sql_type", (1, 26), "WHERE needs a BOOLEAN"),
+        ("SELECT CASE WHEN price > 1 THEN ts ELSE 5 END FROM bids".into(), "sql_type", (1, 8), ""),
+        ("SELECT DISTINCT price FROM bids".into(), "sql_unsupported", (1, 1), "SELECT DISTINCT"),
+        ("SELECT price FROM bids ORDER BY price".into(), "sql_unsupported", (1, 33), "ORDER BY"),
+        ("SELECT price FROM bids LIMIT 5".into(), "sql_unsupported", (1, 30), "LIMIT"),
+        ("SELECT 1 FROM bids b JOIN orders o ON b.price = o.quantity".into(), "sql_unsupported", (1, 27), "joins"),
+        ("SELECT 1 FROM bids, orders".into(), "sql_unsupported", (1, 21), "joins"),
+        ("SELECT price, COUNT(*) FROM bids GROUP BY price".into(), "sql_unsupported", (1, 43), "without windows"),
+        ("SELECT COUNT(*) FROM bids".into(), "sql_unsupported", (1, 1), "without windows"),
+        (
+            "SELECT COUNT(*) FROM bids GROUP BY TUMBLE(ts, INTERVAL '1' MINUTE)".into(),
+            "sql_unsupported",
+            (1, 36),
+            "window table function",
+        ),
+        ("SELECT SUM(price) OVER (ORDER BY ts) FROM bids".into(), "sql_unsupported", (1, 8), "OVER"),
+        ("SELECT 1 FROM bids WHERE EXISTS (SELECT 1 FROM orders)".into(), "sql_unsupported", (1, 34), "EXISTS"),
+        (
+            "SELECT 1 FROM bids WHERE price IN (SELECT quantity FROM orders)".into(),
+            "sql_unsupported",
+            (1, 26),
+            "IN with a subquery",
+        ),
+        ("SELECT (SELECT 1 FROM orders) FROM bids".into(), "sql_unsupported", (1, 9), "scalar subquery"),
+        (
+            "SELECT price FROM bids UNION SELECT quantity FROM orders".into(),
+            "sql_unsupported",
+            (1, 30),
+            "use UNION ALL",
+        ),
+        (
+            "SELECT price FROM bids EXCEPT SELECT quantity FROM orders".into(),
+            "sql_unsupported",
+            (1, 31),
+            "use UNION ALL",
+        ),
+        ("SELECT price FROM bids UNION ALL SELECT product FROM orders".into(), "sql_type", (1, 34), "'price'"),
+        ("SELECT price FROM bids UNION ALL SELECT 1, 2 FROM orders".into(), "sql_type", (1, 34), "as many columns"),
+        (
+            "SELECT 1 FROM TABLE(CUMULATE(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '1' HOUR))".into(),
+            "sql_unsupported",
+            (1, 21),
+            "CUMULATE",
+        ),
+        (
+            "SELECT 1 FROM TABLE(SESSION(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' MINUTE))".into(),
+            "sql_unsupported",
+            (1, 21),
+            "SESSION",
+        ),
+        (
+            "SELECT 1 FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(price), INTERVAL '1' MINUTE))".into(),
+            "sql_type",
+            (1, 51),
+            "event-time column",
+        ),
+        (
+            "SELECT 1 FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(tz), INTERVAL '1' MINUTE))".into(),
+            "sql_unknown_column",
+            (1, 51),
+            "did you mean ts",
+        ),
+        (
+            "SELECT 1 FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' MONTH))".into(),
+            "sql_unsupported",
+            (1, 65),
+            "months",
+        ),
+        ("SELECT 1 FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts)))".into(), "sql_type", (1, 21), "TUMBLE takes"),
+        (
+            "SELECT 1 FROM TABLE(HOP(TABLE bids, DESCRIPTOR(ts), INTERVAL '3' MINUTE, INTERVAL '10' MINUTE))".into(),
+            "sql_type",
+            (1, 62),
+            "whole multiple",
+        ),
+        (
+            format!("SELECT product, COUNT(*) {window} GROUP BY window_start, window_end"),
+            "sql_type",
+            (1, 8),
+            "'product' is neither",
+        ),
+        (
+            format!("SELECT COUNT(*) {window} GROUP BY window_start"),
+            "sql_unsupported",
+            (1, 96),
+            "both window_start and window_end",
+        ),
+        (
+            format!("SELECT COUNT(*) {window} GROUP BY GROUPING SETS ((product), ())"),
+            "sql_unsupported",
+            (1, 112),
+            "grouping sets",
+        ),
+        (
+            format!("SELECT SUM(product) {window} GROUP BY window_start, window_end"),
+            "sql_type",
+            (1, 8),
+            "SUM takes numbers",
+        ),
+        (
+            format!("SELECT LISTAGG(product) {window} GROUP BY window_start, window_end"),
+            "sql_unsupported",
+            (1, 8),
+            "LISTAGG",
+        ),
+        (
+            format!("SELECT SUM(COUNT(*)) {window} GROUP BY window_start, window_end"),
+            "sql_unsupported",
+            (1, 12),
+            "not inside another",
+        ),
+        (
+            format!("SELECT 1 {window} WHERE COUNT(*) > 1 GROUP BY window_start, window_end"),
+            "sql_unsupported",
+            (1, 86),
+            "not allowed here",
+        ),
+        ("SELECT 1 FROM bids /*+ OPTIONS('a' = 'b') */".into(), "sql_unsupported", (1, 15), "OPTIONS"),
+        ("SELECT INTERVAL '1:2' DAY".into(), "sql_type", (1, 17), "interval"),
+        ("SELECT DATE '2026-13-01'".into(), "sql_type", (1, 13), "not of the form"),
+    ];
+    let mut wrong = Vec::new();
+    for (sql, code, (line, column), text) in table {
+        let error = match query(&sql) {
+            Ok(_) => panic!("{sql} was accepted"),
+            Err(e) => e,
+        };
+        if place_of(&error) != (code.to_owned(), line, column) || !error.message.contains(text) {
+            wrong.push(format!("{sql}\n  {:?} {error}", place_of(&error)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn statements_are_refused_at_their_place() {
+    let with = "WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json')";
+    let table: Vec<(String, &str, (u64, u64), &str)> = vec![
+        ("SELECT 1 FROM bids".into(), "no_insert", (1, 1), "INSERT INTO"),
+        ("SET 'pipeline.name' = 'x'".into(), "no_insert", (0, 0), "writes no table"),
+        ("INSERT INTO pricez SELECT 1, 2".into(), "sql_unknown_table", (1, 13), "did you mean prices"),
+        ("INSERT INTO bids SELECT 1".into(), "sql_unsupported", (1, 13), "is a view"),
+        ("INSERT INTO prices SELECT 1".into(), "sql_type", (1, 20), "has 1 columns, but 2"),
+        (
+            "INSERT INTO prices SELECT 'a', 2".into(),
+            "sql_type",
+            (1, 20),
+            "'EXPR$0' CHAR(1) NOT NULL, cannot be written to column 'auction' BIGINT",
+        ),
+        ("INSERT INTO prices (auction, prize) SELECT 1, 2".into(), "sql_unknown_column", (1, 30), "did you mean price"),
+        ("INSERT INTO prices (price, price) SELECT 1, 2".into(), "sql_type", (1, 28), "named twice"),
+        ("INSERT INTO `strict` (b) SELECT 'x'".into(), "sql_type", (1, 26), "NOT NULL and must be given"),
+        ("INSERT INTO `strict` (a, c) SELECT 1, 2".into(), "sql_unsupported", (1, 26), "computed or virtual"),
+        ("INSERT INTO bare SELECT 1".into(), "sql_unknown_table", (1, 13), ""),
+        (format!("CREATE TABLE t (a INT, a INT) {with}"), "sql_syntax", (1, 24), "twice"),
+        (format!("CREATE TABLE t (product INT) {with} LIKE orders"), "sql_type", (1, 17), "declared twice"),
+        (format!("CREATE TABLE orders (a INT) {with}"), "sql_duplicate_table", (1, 14), "exists already"),
+        (format!("CREATE TABLE t (a INT, b AS c + 1) {with}"), "sql_unknown_column", (1, 29), "column 'c'"),
+        (format!("CREATE TABLE t (a INT, WATERMARK FOR a AS a) {with}"), "sql_type", (1, 38), "must be TIMESTAMP(3)"),
+        (
+            format!("CREATE TABLE t (a TIMESTAMP(6), WATERMARK FOR a AS a) {with}"),
+            "sql_type",
+            (1, 47),
+            "must be TIMESTAMP(3)",
+        ),
+        (
+            format!("CREATE TABLE t (a TIMESTAMP(3), WATERMARK FOR b AS b) {with}"),
+            "sql_unknown_column",
+            (1, 47),
+            "column 'b'",
+        ),
+        ("CREATE TABLE t (a INT); INSERT INTO t SELECT 1".into(), "missing_option", (1, 1), "'connector'"),
+        ("CREATE TABLE t LIKE orderz".into(), "sql_unknown_table", (1, 21), "did you mean orders"),
+        ("CREATE VIEW v AS SELECT nothing FROM bids".into(), "sql_unknown_column", (1, 25), "nothing"),
+        ("CREATE VIEW v (a, b) AS SELECT price FROM bids".into(), "sql_type", (1, 1), "names 2 columns"),
+        ("DROP TABLE bids".into(), "sql_unknown_table", (1, 12), "DROP VIEW"),
+        ("DROP TABLE nothing".into(), "sql_unknown_table", (1, 12), "no table"),
+        ("SET 'parallelism.default' = 'many'".into(), "invalid_option", (1, 5), "whole number"),
+        ("EXPLAIN INSERT INTO prices SELECT 1, 2".into(), "sql_unsupported", (1, 1), "/sql/check"),
+    ];
+    let mut wrong = Vec::new();
+    for (sql, code, (line, column), text) in table {
+        let error = match job(&sql) {
+            Ok(_) => panic!("{sql} was accepted"),
+            Err(e) => e,
+        };
+        if place_of(&error) != (code.to_owned(), line, column) || !error.message.contains(text) {
+            wrong.push(format!("{sql}\n  {:?} {error}", place_of(&error)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn long_and_deep_queries_do_not_overflow() {
+    let many: Vec<String> = (0..400).map(|i| format!("price = {i}")).collect();
+    assert!(query(&format!("SELECT price FROM bids WHERE {}", many.join(" OR "))).is_ok());
+    let deep = (0..90).fold("SELECT price FROM bids".to_owned(), |inner, _| format!("SELECT price FROM ({inner})"));
+    assert!(query(&deep).is_err());
+    let mut views = String::from("CREATE VIEW v0 AS SELECT price FROM bids;");
+    for i in 1..40 {
+        views.push_str(&format!("CREATE VIEW v{i} AS SELECT * FROM v{0} UNION ALL SELECT * FROM v{0};", i - 1));
+    }
+    let error = query(&format!("{views} SELECT * FROM v39")).unwrap_err();
+    assert!(error.message.contains("more than 1000 tables"), "{error}");
+}
+
+#[test]
+fn a_view_cannot_come_to_refer_to_itself() {
+    let sql = "CREATE VIEW a AS SELECT price FROM bids; CREATE VIEW b AS SELECT price FROM a; DROP VIEW a;
+        CREATE VIEW a AS SELECT price FROM b; SELECT price FROM a";
+    // The first of the two would have to name what is not there yet.
+    assert_eq!(query(sql).unwrap_err().code, "sql_unknown_table");
+}
