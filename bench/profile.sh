@@ -15,7 +15,7 @@ samples() { # whether perf can sample here, and sees something
 }
 
 if samples; then
-  python3 bench/bench.py --no-flink --source "$source" --queries "$query" --events "${3:-5000000}" --perf "$work/perf.data"
+  python3 bench/bench.py --no-flink ${HOLDFAST_BIN:+--holdfast "$HOLDFAST_BIN"} --source "$source" --queries "$query" --events "${3:-5000000}" --perf "$work/perf.data"
   echo
   echo "CPU time by symbol (perf, cpu-clock, all threads of the service):"
   # Into a file, not a pipe: head would end perf early, and pipefail takes that for a failure.
@@ -24,7 +24,7 @@ if samples; then
   head -n "$top" "$work/lines"
 elif command -v valgrind >/dev/null; then
   echo "perf cannot sample here; counting instructions with valgrind instead" >&2
-  python3 bench/bench.py --no-flink --source "$source" --queries "$query" --events "${3:-100000}" \
+  python3 bench/bench.py --no-flink ${HOLDFAST_BIN:+--holdfast "$HOLDFAST_BIN"} --source "$source" --queries "$query" --events "${3:-100000}" \
     --wrap "valgrind --tool=callgrind --callgrind-out-file=$work/callgrind.out"
   echo
   echo "Instructions by symbol (callgrind; the start of the service is in it):"
