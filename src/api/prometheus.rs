@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use super::ApiState;
 use super::problem::{Problem, ProblemBody};
 use crate::clock::now_ms;
-use crate::metadata::{Job, JobFilter, JobStatus, SnapshotKind, SnapshotStatus};
+use crate::metadata::{Job, JobFilter, JobStatus, Snapshot, SnapshotKind, SnapshotStatus};
 use crate::runtime::metrics::TaskMetrics;
 
 /// Jobs that one scrape covers.
@@ -21,6 +21,9 @@ const MAX_JOBS: u32 = 1_000;
 
 /// One subtask's figure in the exposition: (name, help, is a counter, how it is read).
 type Figure = (&'static str, &'static str, bool, fn(&TaskMetrics) -> Option<i64>);
+
+/// A figure of a checkpoint: (name, help, how it is read at a time in ms).
+type SnapshotFigure = (&'static str, &'static str, fn(&Snapshot, i64) -> i64);
 
 fn count(n: u64) -> Option<i64> {
     i64::try_from(n).ok()
@@ -92,7 +95,7 @@ async fn checkpoints(text: &mut String, state: &ApiState, jobs: &[Job]) -> Resul
         newest.extend(recent.into_iter().find(|s| s.status == SnapshotStatus::Completed).map(|s| (job, s)));
     }
     let now = now_ms();
-    let figures: [(&str, &str, fn(&crate::metadata::Snapshot, i64) -> i64); 3] = [
+    let figures: [SnapshotFigure; 3] = [
         ("holdfast_checkpoint_age_ms", "Time since the newest completed checkpoint began.", |s, now| {
             now - s.started_ms
         }),

@@ -1,10 +1,15 @@
 //! The checkpoint protocol: from acknowledgements to a published manifest, and back to open state.
 //!
 //! Life of a checkpoint; the numbers are the steps at which the crash tests stop the process:
-//! 1. a row `IN_PROGRESS` with id and attempt, before any object exists; 2. barriers flow; 3. subtasks acknowledge with
-//! local images; 4. new files are uploaded under keys that name the attempt; 5. the manifest is put if absent; 6. one
-//! statement sets `COMPLETED` where id, attempt and `IN_PROGRESS` still match and the job is still ours: **the
-//! publication point**; 7. sinks commit; 8. older checkpoints are retired: row `DELETING`, objects, row.
+//! 1. a row `IN_PROGRESS` with id and attempt, before any object exists;
+//! 2. barriers flow;
+//! 3. subtasks acknowledge with local images;
+//! 4. new files are uploaded under keys that name the attempt;
+//! 5. the manifest is put if absent;
+//! 6. one transaction sets `COMPLETED` where id, attempt and `IN_PROGRESS` still match and the job is still ours:
+//!    **the publication point**;
+//! 7. sinks commit;
+//! 8. older checkpoints are retired: row `DELETING`, objects, row.
 //!
 //! Invariants: 1. an object's key is never reused and no object is overwritten; 2. a completed snapshot's objects are
 //! deleted only after its row is `DELETING`, and only those that no other kept snapshot references; 3. what a crash

@@ -21,7 +21,7 @@ pub struct PositionedStatement {
 /// A statement.
 #[derive(Debug, Clone)]
 pub enum Statement {
-    CreateTable(CreateTable),
+    CreateTable(Box<CreateTable>),
     CreateView(CreateView),
     /// `DROP [TEMPORARY] TABLE | VIEW [IF EXISTS] name`.
     Drop {

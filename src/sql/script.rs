@@ -120,7 +120,7 @@ impl<'a> Session<'a> {
     /// Any statement but a query.
     fn run(&mut self, statement: Statement, at: Position) -> Result<()> {
         match statement {
-            Statement::CreateTable(table) => self.catalog.create_table(table, self.environment, at),
+            Statement::CreateTable(table) => self.catalog.create_table(*table, self.environment, at),
             Statement::CreateView(view) => {
                 // Bound for its errors; bound again where it is used.
                 let bound = QueryBinder::new(&self.catalog, self.environment, at).bind(&view.query, None)?;

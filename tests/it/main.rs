@@ -1,5 +1,7 @@
 //! Integration tests: one binary, because on two cores linking is the cost.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod client;
 mod kill_loop;
 mod lifecycle;

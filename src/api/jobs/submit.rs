@@ -39,7 +39,7 @@ pub struct DryRunView {
     pub warnings: Vec<Warning>,
 }
 
-/// Submits a job. It starts at once.
+/// Submits a job. It starts at once. A replayed `Idempotency-Key` answers 200 with the job that it made.
 #[utoipa::path(
     post,
     path = "/api/v1/jobs",
@@ -75,7 +75,8 @@ pub async fn submit_job(
     let key = idempotency_key(&headers)?;
     let (submitted, warnings) = state.service.submit(&request, key.as_deref()).await?;
     let location = format!("/api/v1/jobs/{}", submitted.job.id);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(JobView::new(&submitted.job, warnings))).into_response())
+    let status = if submitted.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, [(LOCATION, location)], Json(JobView::new(&submitted.job, warnings))).into_response())
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {

@@ -46,7 +46,7 @@ pub(super) fn create_table(p: &mut Parser) -> Parsed<Statement> {
     if at(p, 0, "AS") {
         return unsupported(here(p), "CREATE TABLE … AS is not supported: write CREATE TABLE, then INSERT INTO");
     }
-    Ok(Statement::CreateTable(table))
+    Ok(Statement::CreateTable(Box::new(table)))
 }
 
 /// `[COMMENT '…']`.

@@ -46,7 +46,16 @@ pub struct Server {
     child: Child,
     base: String,
     http: reqwest::Client,
-    log: std::thread::JoinHandle<Vec<String>>,
+    /// Taken when the process has ended.
+    log: Option<std::thread::JoinHandle<Vec<String>>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail if the process has ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Server {
@@ -82,7 +91,7 @@ impl Server {
             lines
         });
         match address.recv_timeout(PATIENCE) {
-            Ok(base) => Server { child, base, http: reqwest::Client::new(), log },
+            Ok(base) => Server { child, base, http: reqwest::Client::new(), log: Some(log) },
             Err(_) => {
                 let _ = child.kill();
                 panic!("the service did not start:\n{}", log.join().unwrap().join("\n"));
@@ -99,7 +108,11 @@ impl Server {
     pub fn kill(mut self) -> Vec<String> {
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process can be waited for");
-        self.log.join().expect("the log is read")
+        self.take_log()
+    }
+
+    fn take_log(&mut self) -> Vec<String> {
+        self.log.take().map(|log| log.join().expect("the log is read")).unwrap_or_default()
     }
 
     /// Waits until the process ends by itself; answers its exit code (`None` = by a signal) and log.
@@ -107,7 +120,7 @@ impl Server {
         let since = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("the process can be waited for") {
-                return (status.code(), self.log.join().expect("the log is read"));
+                return (status.code(), self.take_log());
             }
             assert!(since.elapsed() < PATIENCE, "the service did not end");
             std::thread::sleep(Duration::from_millis(20));

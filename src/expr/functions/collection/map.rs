@@ -245,7 +245,9 @@ mod tests {
     fn int_map() -> TypeKind {
         TypeKind::Map(Box::new(DataType::not_null(TypeKind::Int)), Box::new(DataType::nullable(TypeKind::Int)))
     }
-    fn map(rows: &[Option<&[(i32, Option<i32>)]>]) -> Value {
+    type Entries<'a> = &'a [(i32, Option<i32>)];
+
+    fn map(rows: &[Option<Entries<'_>>]) -> Value {
         let entries = || rows.iter().flat_map(|r| r.unwrap_or_default());
         let keys: ArrayRef = Arc::new(entries().map(|e| Some(e.0)).collect::<Int32Array>());
         let values: ArrayRef = Arc::new(entries().map(|e| e.1).collect::<Int32Array>());

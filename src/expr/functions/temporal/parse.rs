@@ -478,7 +478,7 @@ mod tests {
             ("x", ""),
         ] {
             let expected = local(&format!("{expected}T00:00:00")).map(|l| l.ms / DAY_MS);
-            assert_eq!(read_date(text).map(|d| d.max(i64::MIN)), expected, "{text}");
+            assert_eq!(read_date(text), expected, "{text}");
         }
     }
 

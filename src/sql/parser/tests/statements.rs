@@ -6,7 +6,7 @@ use crate::sql::ast::{ColumnKind, CreateTable, Position, Statement};
 
 fn table(sql: &str) -> CreateTable {
     match one(sql) {
-        Statement::CreateTable(table) => table,
+        Statement::CreateTable(table) => *table,
         other => panic!("{sql}: {other:?}"),
     }
 }
