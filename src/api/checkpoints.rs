@@ -1,12 +1,12 @@
 //! `/api/v1/jobs/{id}/checkpoints`.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::ApiState;
 use super::model::{SnapshotPage, SnapshotView};
-use super::problem::{Problem, ProblemBody};
+use super::problem::{Path, Problem, ProblemBody, Query};
 use super::savepoints::{SnapshotsQuery, page_of, respond};
 use super::wait::WaitQuery;
 use crate::metadata::SnapshotKind;

@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -136,6 +137,30 @@ impl IntoResponse for Problem {
     }
 }
 
+/// A query string whose errors are problems.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query.map(|q| Query(q.0)).map_err(|e| Error::invalid("invalid_query", e.body_text()).into())
+    }
+}
+
+/// Path parameters whose errors are problems.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|p| Path(p.0)).map_err(|e| Error::invalid("invalid_path", e.body_text()).into())
+    }
+}
+
 /// A JSON body whose errors are problems with a JSON pointer.
 pub struct Body<T>(pub T);
 
@@ -183,7 +208,12 @@ fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Proble
 
 fn refused(rejection: &JsonRejection) -> Problem {
     let status = rejection.status();
-    let error = Error::invalid("invalid_body", rejection.body_text());
+    let code = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
+        _ => "invalid_body",
+    };
+    let error = Error::invalid(code, rejection.body_text());
     let problem = Problem::from(error);
     if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         problem.with_status(status)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::ApiState;
 use super::model::{SnapshotPage, SnapshotView};
 use super::page;
-use super::problem::{OptionalBody, Problem, ProblemBody};
+use super::problem::{OptionalBody, Path, Problem, ProblemBody, Query};
 use super::wait::WaitQuery;
 use crate::job::SavepointRequest;
 use crate::metadata::{Snapshot, SnapshotKind, SnapshotStatus};

@@ -72,7 +72,8 @@ impl JobService {
             .clone()
             .or_else(|| planned.options.get("pipeline.name").cloned())
             .unwrap_or_else(|| format!("insert-into_{}", planned.sinks.join("_")));
-        if let Some(restore) = &request.restore {
+        let restore = request.restore.clone().or_else(|| restore_option(&planned.options));
+        if let Some(restore) = &restore {
             settings.restore = Some(
                 self.resolve_restore(restore, &name, request, &mut settings.max_parallelism, &planned.graph).await?,
             );
@@ -128,7 +129,7 @@ impl JobService {
         Ok((submitted, planned.warnings))
     }
 
-    /// Finds the snapshot that a request names, and checks that its state fits the plan.
+    /// Finds the snapshot that a request or the script names, and checks that its state fits the plan.
     async fn resolve_restore(
         &self,
         restore: &RestoreRequest,
@@ -387,4 +388,15 @@ impl JobService {
         }
         delete_savepoint(&self.context.metadata, &self.context.store, savepoint).await
     }
+}
+
+/// Flink's options for the snapshot to start from: the new names, then the older ones.
+fn restore_option(options: &std::collections::BTreeMap<String, String>) -> Option<RestoreRequest> {
+    let either = |suffix: &str| {
+        options
+            .get(&format!("execution.state-recovery.{suffix}"))
+            .or_else(|| options.get(&format!("execution.savepoint.{suffix}")))
+    };
+    let allow = either("ignore-unclaimed-state").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    either("path").map(|path| RestoreRequest { from: path.clone(), allow_non_restored_state: allow })
 }

@@ -332,6 +332,8 @@ fn run(
 /// The evaluation settings of a graph.
 pub fn eval_context(graph: &JobGraph) -> Result<EvalContext> {
     let zone = graph.options.get("table.local-time-zone").map_or("UTC", String::as_str);
+    // Flink's word for the machine's zone, which is UTC here.
+    let zone = if zone == "default" { "UTC" } else { zone };
     let time_zone = zone.parse().map_err(|_| {
         Error::invalid("unknown_time_zone", format!("'{zone}' is not a time zone; use a name such as 'Europe/Berlin'"))
     })?;

@@ -1,6 +1,8 @@
 //! Session options (`SET`): which are honoured, and what their values must look like.
 //!
-//! A key that is not listed is a warning, not an error: scripts written for a Flink cluster carry many.
+//! A key that is not listed is a warning, not an error: scripts written for a Flink cluster carry many. The exception are
+//! the keys on which a job's safety depends: an unknown one below [`STRICT`] is refused, lest a typing error pass for a
+//! checkpoint interval.
 
 use super::duration;
 use crate::error::{Error, Result};
@@ -19,6 +21,10 @@ enum Shape {
 pub const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
 /// `table.local-time-zone`.
 pub const TIME_ZONE: &str = "table.local-time-zone";
+
+/// Prefixes of keys that must be known.
+const STRICT: &[&str] =
+    &["execution.checkpointing.", "execution.savepoint.", "execution.state-recovery.", "restart-strategy."];
 
 const KNOWN: &[(&str, Shape)] = &[
     ("pipeline.name", Shape::Text),
@@ -51,6 +57,10 @@ const KNOWN: &[(&str, Shape)] = &[
     ("restart-strategy.exponential-delay.jitter-factor", Shape::Text),
     ("restart-strategy.exponential-delay.max-backoff", Shape::Duration),
     ("restart-strategy.exponential-delay.reset-backoff-threshold", Shape::Duration),
+    ("execution.state-recovery.path", Shape::Text),
+    ("execution.state-recovery.ignore-unclaimed-state", Shape::OneOf(&["true", "false"])),
+    ("execution.savepoint.path", Shape::Text),
+    ("execution.savepoint.ignore-unclaimed-state", Shape::OneOf(&["true", "false"])),
     (TIME_ZONE, Shape::TimeZone),
     (IDLE_TIMEOUT, Shape::Duration),
 ];
@@ -58,6 +68,17 @@ const KNOWN: &[(&str, Shape)] = &[
 /// Checks one option. Answers a warning if the key is not one that is honoured; errors have code `invalid_option`.
 pub fn check(key: &str, value: &str) -> Result<Option<String>> {
     let Some((_, shape)) = KNOWN.iter().find(|(name, _)| *name == key) else {
+        if STRICT.iter().any(|prefix| key.starts_with(prefix)) {
+            let known: Vec<&str> = KNOWN
+                .iter()
+                .map(|(name, _)| *name)
+                .filter(|n| STRICT.iter().any(|p| key.starts_with(p) && n.starts_with(p)))
+                .collect();
+            return Err(Error::invalid(
+                "invalid_option",
+                format!("option '{key}' is not supported; here are: {}", known.join(", ")),
+            ));
+        }
         return Ok(Some(format!("option '{key}' is not known and has no effect")));
     };
     let invalid =
@@ -99,6 +120,8 @@ mod tests {
             ("execution.checkpointing.mode", "exactly_once", Ok(false)),
             ("execution.checkpointing.mode", "AT_LEAST_ONCE", Ok(false)),
             ("execution.checkpointing.mode", "AT_MOST_ONCE", Err(())),
+            ("execution.checkpointing.intervall", "10 s", Err(())),
+            ("execution.savepoint.path", "file:///s/1", Ok(false)),
             ("table.exec.mini-batch.enabled", "true", Ok(true)),
         ] {
             let answer = check(key, value).map(|w| w.is_some()).map_err(|e| assert_eq!(e.code, "invalid_option"));

@@ -10,14 +10,18 @@ use crate::support::postgres;
 use crate::support::s3;
 use crate::support::server::{Places, Server, sink_lines};
 
+/// Keys of `counting_sql`: with 128 incompressible bytes each, the state is too large to be stored inside a manifest.
+const KEYS: u64 = 997;
+
 /// Counts by key over generated rows: event time from a sequence, so that the answer is known.
 fn counting_sql(rows: u64, rate: Option<u64>, to: &Path) -> String {
     let rate = rate.map_or(String::new(), |r| format!(", 'rows-per-second' = '{r}'"));
     format!(
-        "CREATE TABLE src (n BIGINT, k AS MOD(n, 97), ts AS TO_TIMESTAMP_LTZ(n * 10, 3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) \
+        "CREATE TABLE src (n BIGINT, k AS MOD(n, {KEYS}), ts AS TO_TIMESTAMP_LTZ(n * 10, 3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) \
          WITH ('connector' = 'datagen', 'number-of-rows' = '{rows}', 'fields.n.kind' = 'sequence', 'fields.n.start' = '0', 'fields.n.end' = '{}'{rate}); \
-         CREATE TABLE dst (k BIGINT, n BIGINT, total BIGINT, w TIMESTAMP_LTZ(3)) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json'); \
-         INSERT INTO dst SELECT k, COUNT(*), SUM(n), window_start FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY k, window_start, window_end;",
+         CREATE TABLE dst (k BIGINT, wide STRING, n BIGINT, total BIGINT, w TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json'); \
+         CREATE VIEW wide AS SELECT *, SHA512(CAST(k AS STRING)) AS wide FROM src; \
+         INSERT INTO dst SELECT k, wide, COUNT(*), SUM(n), window_start FROM TABLE(TUMBLE(TABLE wide, DESCRIPTOR(ts), INTERVAL '30' SECOND)) GROUP BY k, wide, window_start, window_end;",
         rows - 1,
         to.display()
     )
@@ -27,7 +31,7 @@ fn counting_sql(rows: u64, rate: Option<u64>, to: &Path) -> String {
 fn counting_answer(rows: u64) -> Vec<(u64, u64, u64)> {
     let mut windows = std::collections::BTreeMap::<(u64, u64), (u64, u64)>::new();
     for n in 0..rows {
-        let entry = windows.entry((n * 10 / 10_000, n % 97)).or_default();
+        let entry = windows.entry((n * 10 / 30_000, n % KEYS)).or_default();
         *entry = (entry.0 + 1, entry.1 + n);
     }
     let mut all: Vec<_> = windows.into_iter().map(|((_, k), (n, total))| (k, n, total)).collect();
@@ -103,6 +107,7 @@ async fn savepoint_and_rescale(places: Places, root: &Path) {
     let savepoint =
         wait_snapshot(&server, &format!("/api/v1/jobs/{job}/savepoints/{}", savepoint["id"].as_str().unwrap())).await;
     assert_eq!(savepoint["status"], "COMPLETED", "{savepoint:#}");
+    assert!(savepoint["uploaded_bytes"].as_u64() > Some(128 * KEYS), "the state is stored in objects: {savepoint:#}");
     server.wait_status(&job, "FINISHED").await;
     let before = sink_lines(&out);
     assert!(!before.is_empty() && counted(&out).len() < counting_answer(ROWS).len(), "the savepoint is in the middle");
@@ -179,6 +184,8 @@ async fn a_crash_at_any_step_of_a_checkpoint_is_repaired() {
             let job = server.submit(&body).await;
             let (code, log) = server.wait();
             assert_eq!(code, None, "{step} aborts the process:\n{}", log.join("\n"));
+            let blobs = files_below(&places.store_dir()).iter().filter(|f| f.contains("/shared/")).count();
+            assert!(passage == 1 || blobs > 0, "{step}: state files were stored by the checkpoints before");
             let server = Server::start(&places);
             server.wait_status(&job, "FINISHED").await;
             assert_eq!(counted(&out), counting_answer(ROWS), "{step}, passage {passage}");

@@ -1,12 +1,12 @@
 //! `POST /jobs/{id}/cancel`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::api::ApiState;
 use crate::api::model::JobView;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{Path, Problem, ProblemBody};
 
 /// Cancels a job. Its checkpoints are kept or deleted as its settings say.
 #[utoipa::path(

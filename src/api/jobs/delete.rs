@@ -1,10 +1,10 @@
 //! `DELETE /jobs/{id}`.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::api::ApiState;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{Path, Problem, ProblemBody, Query};
 
 /// Query of a deletion.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]

@@ -1,11 +1,11 @@
 //! `GET /jobs/{id}/exceptions`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 use crate::api::ApiState;
 use crate::api::model::ExceptionList;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{Path, Problem, ProblemBody};
 
 /// Failures shown.
 const MAX_EXCEPTIONS: u32 = 100;

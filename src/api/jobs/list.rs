@@ -1,12 +1,12 @@
 //! `GET /jobs`.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 
 use crate::api::ApiState;
 use crate::api::model::{JobPage, JobView};
 use crate::api::page;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{Problem, ProblemBody, Query};
 use crate::error::{Error, Result};
 use crate::id::JobId;
 use crate::metadata::{Job, JobFilter};

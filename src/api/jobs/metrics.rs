@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use utoipa::ToSchema;
 
 use crate::api::ApiState;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{Path, Problem, ProblemBody};
 use crate::runtime::metrics::TaskMetrics;
 
 /// Figures of a job's current attempt; names as in Flink's metric reference. Empty if it does not run here.

@@ -1,11 +1,11 @@
 //! `GET /jobs/{id}/plan`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use utoipa::ToSchema;
 
 use crate::api::ApiState;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{Path, Problem, ProblemBody};
 use crate::graph::{Exchange, JobGraph};
 use crate::runtime::execution::vertex_parallelism;
 use crate::sql;

@@ -1,12 +1,12 @@
 //! `POST /jobs/{id}/restart`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::api::ApiState;
 use crate::api::model::JobView;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{Path, Problem, ProblemBody};
 
 /// Starts a job that has ended again, from its newest snapshot.
 #[utoipa::path(

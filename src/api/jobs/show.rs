@@ -1,11 +1,11 @@
 //! `GET /jobs/{id}`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 use crate::api::ApiState;
 use crate::api::model::JobView;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{Path, Problem, ProblemBody};
 
 /// Shows a job.
 #[utoipa::path(

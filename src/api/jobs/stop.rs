@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::api::ApiState;
 use crate::api::model::SnapshotView;
-use crate::api::problem::{OptionalBody, Problem, ProblemBody};
+use crate::api::problem::{OptionalBody, Path, Problem, ProblemBody, Query};
 use crate::api::savepoints::respond;
 use crate::api::wait::WaitQuery;
 use crate::job::StopRequest;

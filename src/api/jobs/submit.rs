@@ -1,7 +1,7 @@
 //! `POST /jobs`.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::plan::PlanView;
 use crate::api::ApiState;
 use crate::api::model::{CheckpointingView, JobView};
-use crate::api::problem::{Body, Problem, ProblemBody};
+use crate::api::problem::{Body, Problem, ProblemBody, Query};
 use crate::error::Error;
 use crate::job::{SubmitRequest, Warning};
 

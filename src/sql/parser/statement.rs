@@ -20,15 +20,15 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("CALL", "procedures do not exist"),
     ("COMPILE", "plans are stored with the job"),
     ("DELETE", "write an INSERT INTO a table with a primary key"),
-    ("DESC", "use the catalog of the API"),
-    ("DESCRIBE", "use the catalog of the API"),
+    ("DESC", "look at the script, or at POST /api/v1/sql/check, which lists its statements"),
+    ("DESCRIBE", "look at the script, or at POST /api/v1/sql/check, which lists its statements"),
     ("HELP", "see the documentation"),
     ("LOAD", "modules do not exist"),
     ("MERGE", "write an INSERT INTO a table with a primary key"),
     ("QUIT", "end the script here"),
     ("REMOVE", "functions are built in"),
     ("REPLACE", "drop the table and create it again"),
-    ("SHOW", "use the catalog of the API"),
+    ("SHOW", "look at the script, or at POST /api/v1/sql/check, which lists its statements"),
     ("STOP", "stop the job with the API"),
     ("TRUNCATE", "drop the table and create it again"),
     ("UNLOAD", "modules do not exist"),
@@ -212,7 +212,7 @@ fn create(p: &mut Parser) -> Parsed<Statement> {
         return create_view(p);
     }
     match unquoted(&p.peek_token_ref().token).map(str::to_ascii_uppercase).as_deref() {
-        Some("CATALOG" | "DATABASE") => not_created(start, "CREATE CATALOG and CREATE DATABASE", ONE_CATALOG),
+        Some("CATALOG" | "DATABASE") => not_created(start, "CREATE CATALOG or CREATE DATABASE", ONE_CATALOG),
         Some("FUNCTION" | "SYSTEM") => not_created(start, "CREATE FUNCTION", "functions are built in"),
         Some("MATERIALIZED") => not_created(start, "CREATE MATERIALIZED TABLE", "write CREATE TABLE and INSERT INTO"),
         Some("MODEL") => not_created(start, "CREATE MODEL", "models do not exist"),
