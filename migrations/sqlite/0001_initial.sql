@@ -8,7 +8,7 @@ CREATE TABLE jobs (
     plan               TEXT   NOT NULL,
     settings           TEXT   NOT NULL,
     status             TEXT   NOT NULL CHECK (status IN ('CREATED', 'INITIALIZING', 'RUNNING', 'RESTARTING', 'CANCELLING', 'SUSPENDED', 'CANCELED', 'FAILED', 'FINISHED')),
-    desired            TEXT   NOT NULL CHECK (desired IN ('RUNNING', 'CANCELED')),
+    desired            TEXT   NOT NULL CHECK (desired IN ('RUNNING', 'STOPPED', 'CANCELED')),
     attempt            BIGINT NOT NULL CHECK (attempt >= 0),
     restarts           BIGINT NOT NULL CHECK (restarts >= 0),
     owner              TEXT,

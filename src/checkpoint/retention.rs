@@ -4,13 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use super::manifest::Manifest;
 use super::{job_prefix, savepoint_prefix};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
 use crate::metadata::{Metadata, Snapshot, SnapshotKind, SnapshotStatus};
 use crate::storage::Store;
 
-/// Most checkpoints of one job that a sweep looks at: far above any sensible retention.
-const MAX_KEPT: u32 = 100_000;
+/// The store has checkpoints that the database does not know.
+pub const DATABASE_BEHIND_STORE: &str = "database_behind_store";
+/// Most rows of one job: retained and failed ones are limited far below.
+const MAX_ROWS: u32 = 100_000;
+/// Rows of failed checkpoints that are kept for their reasons.
+const FAILED_KEPT: u32 = 1_000;
 
 /// Deletes what is no longer needed of one job. Only the job's owner may have one.
 pub struct Retention {
@@ -35,15 +39,24 @@ impl Retention {
     /// Retires completed checkpoints beyond the newest `retained`: rows `DELETING`, objects that no kept checkpoint
     /// references, rows. Answers how many.
     pub async fn retire(&mut self, retained: u32) -> Result<usize> {
-        let doomed = self.metadata.completed_beyond(self.job, retained).await?;
+        let mut doomed = self.metadata.completed_beyond(self.job, retained).await?;
+        doomed.extend(
+            self.metadata
+                .failed_beyond(self.job, FAILED_KEPT)
+                .await?
+                .into_iter()
+                .filter(|s| s.kind == SnapshotKind::Checkpoint),
+        );
+        let ids: Vec<SnapshotId> = doomed.iter().map(|s| s.id).collect();
+        self.metadata.mark_deleting(&ids).await?;
+        // What an earlier retirement could not finish.
+        doomed.extend(self.deleting(SnapshotKind::Checkpoint).await?.into_iter().filter(|s| !ids.contains(&s.id)));
         if doomed.is_empty() {
             return Ok(0);
         }
-        let ids: Vec<SnapshotId> = doomed.iter().map(|s| s.id).collect();
-        self.metadata.mark_deleting(&ids).await?;
         crate::crash::point("checkpoint-8-retire-marked");
         self.delete(&doomed).await?;
-        Ok(ids.len())
+        Ok(doomed.len())
     }
 
     /// Deletes objects and rows of checkpoints that are marked `DELETING`.
@@ -68,9 +81,39 @@ impl Retention {
         Ok(())
     }
 
+    /// Rows are written before their objects and removed after them: a manifest without a row means that the database
+    /// forgot it (it was restored from a backup). Then nothing must be deleted, and nothing started from older state.
+    async fn check_database(&self, keys: impl Iterator<Item = &str>, deleting: &[Snapshot]) -> Result<()> {
+        let rows = self.metadata.list_snapshots(self.job, Some(SnapshotKind::Checkpoint), None, MAX_ROWS).await?;
+        let known: HashSet<String> =
+            rows.iter().chain(deleting).filter_map(|s| self.store.key_of(&s.location)).collect();
+        match keys.filter(|k| k.ends_with("/_metadata")).find(|k| !known.contains(*k)) {
+            None => Ok(()),
+            Some(key) => Err(Error::conflict(
+                DATABASE_BEHIND_STORE,
+                format!(
+                    "the store has {key}, of which the database knows nothing: was it restored from an older backup? Submit a new job that restores from {}, then cancel this one",
+                    self.store.uri_of(key)
+                ),
+            )),
+        }
+    }
+
+    /// Rows of this job whose deletion has begun.
+    async fn deleting(&self, kind: SnapshotKind) -> Result<Vec<Snapshot>> {
+        Ok(self.metadata.deleting().await?.into_iter().filter(|s| s.job_id == self.job && s.kind == kind).collect())
+    }
+
+    /// All completed checkpoints.
     async fn kept(&self) -> Result<Vec<Snapshot>> {
-        let all = self.metadata.list_snapshots(self.job, Some(SnapshotKind::Checkpoint), None, MAX_KEPT).await?;
-        Ok(all.into_iter().filter(|s| s.status == SnapshotStatus::Completed).collect())
+        let mut all = Vec::new();
+        loop {
+            let page = self.metadata.completed_beyond(self.job, u32::try_from(all.len()).unwrap_or(u32::MAX)).await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
     }
 
     /// The objects of a checkpoint; none if its manifest is gone already (a retirement that a crash interrupted).
@@ -97,22 +140,25 @@ impl Retention {
             .fail_in_progress(self.job, attempt, "the service ended before the checkpoint completed", now_ms)
             .await?;
         let mut doomed = Vec::new();
-        for snapshot in failed.iter().filter(|s| s.kind == SnapshotKind::Savepoint) {
-            doomed.extend(self.store.list(&savepoint_prefix(snapshot.id)).await?.into_iter().map(|o| o.key));
+        for savepoint in failed.iter().filter(|s| s.kind == SnapshotKind::Savepoint) {
+            // In another store, which may be away: that must not hold up the sweep of our own.
+            if let Err(error) = delete_savepoint_objects(&self.store, savepoint).await {
+                tracing::warn!(job.id = %self.job, location = savepoint.location, %error, "removing a failed savepoint's objects failed");
+            }
         }
-        let deleting: Vec<Snapshot> =
-            self.metadata.deleting().await?.into_iter().filter(|s| s.job_id == self.job).collect();
-        let (savepoints, checkpoints): (Vec<_>, Vec<_>) =
-            deleting.into_iter().partition(|s| s.kind == SnapshotKind::Savepoint);
-        for savepoint in &savepoints {
-            delete_savepoint(&self.metadata, &self.store, savepoint).await?;
+        for savepoint in &self.deleting(SnapshotKind::Savepoint).await? {
+            if let Err(error) = delete_savepoint(&self.metadata, &self.store, savepoint).await {
+                tracing::warn!(job.id = %self.job, location = savepoint.location, %error, "finishing a savepoint's deletion failed");
+            }
         }
+        let checkpoints = self.deleting(SnapshotKind::Checkpoint).await?;
         let ids: Vec<SnapshotId> = checkpoints.iter().map(|s| s.id).collect();
         let mut kept = HashSet::new();
         for snapshot in self.kept().await? {
             kept.extend(self.keys_of(&snapshot).await?);
         }
         let all = self.store.list(&format!("{}/", job_prefix(self.job))).await?;
+        self.check_database(all.iter().map(|o| o.key.as_str()), &checkpoints).await?;
         doomed.extend(all.into_iter().map(|o| o.key).filter(|key| !kept.contains(key)));
         self.store.delete(&doomed).await?;
         self.metadata.delete_snapshot_rows(&ids).await?;
@@ -135,6 +181,16 @@ impl Retention {
 /// Deletes a savepoint: row `DELETING`, its objects (all under its own prefix, shared with nothing), row.
 pub async fn delete_savepoint(metadata: &Metadata, own: &Store, savepoint: &Snapshot) -> Result<()> {
     metadata.mark_deleting(&[savepoint.id]).await?;
+    match delete_savepoint_objects(own, savepoint).await {
+        // The folder that it was written to is gone: nothing is left to delete.
+        Err(error) if error.kind == ErrorKind::NotFound => {}
+        deleted => deleted?,
+    }
+    metadata.delete_snapshot_rows(&[savepoint.id]).await
+}
+
+/// Deletes a savepoint's objects, wherever they are; `NotFound` if its store is gone.
+pub async fn delete_savepoint_objects(own: &Store, savepoint: &Snapshot) -> Result<()> {
     let prefix = savepoint_prefix(savepoint.id);
     let store = match own.key_of(&savepoint.location) {
         Some(_) => own.clone(),
@@ -144,6 +200,5 @@ pub async fn delete_savepoint(metadata: &Metadata, own: &Store, savepoint: &Snap
         }
     };
     let keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();
-    store.delete(&keys).await?;
-    metadata.delete_snapshot_rows(&[savepoint.id]).await
+    store.delete(&keys).await
 }

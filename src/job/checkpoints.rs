@@ -116,7 +116,7 @@ impl Checkpoints {
             ));
         }
         let store = match target {
-            Some(uri) => Store::open(uri).await?,
+            Some(uri) => durable_target(uri).await?,
             None => self.context.store.clone(),
         };
         let id = SnapshotId::generate();
@@ -292,7 +292,7 @@ impl Checkpoints {
         self.last_end_ms = Some(now_ms());
         (snapshot.status, snapshot.ended_ms) = (SnapshotStatus::Completed, self.last_end_ms);
         if snapshot.kind == SnapshotKind::Checkpoint {
-            self.remember(&manifest).await;
+            self.remember(&manifest);
         }
         self.context.changed.notify_waiters();
         Ok(Some(Outcome::Published { snapshot, stops }))
@@ -326,7 +326,7 @@ impl Checkpoints {
     }
 
     /// Notes what the next checkpoint may share, and retires old ones in the background.
-    async fn remember(&mut self, manifest: &Manifest) {
+    fn remember(&mut self, manifest: &Manifest) {
         self.known.clear();
         for operator in &manifest.operators {
             for subtask in &operator.subtasks {
@@ -336,7 +336,10 @@ impl Checkpoints {
                 }
             }
         }
-        self.retention.lock().await.published(manifest);
+        // Only a cache: a retirement that is under way must not hold up the sinks' commits.
+        if let Ok(mut retention) = self.retention.try_lock() {
+            retention.published(manifest);
+        }
     }
 
     /// Step 8, in the background: retires checkpoints beyond the retained number.
@@ -352,14 +355,31 @@ impl Checkpoints {
 
     async fn abort(&mut self, reason: AbortReason) -> Result<Outcome> {
         let Some(current) = self.current.take() else { return Ok(Outcome::Waiting) };
-        let snapshot = current.requested.snapshot;
+        let snapshot = current.requested.snapshot.clone();
         self.last_end_ms = Some(now_ms());
         tracing::warn!(job.id = %self.job.id, checkpoint.id = snapshot.checkpoint_id, %reason, "checkpoint failed");
         let stops = current.requested.stops;
-        clean_up(snapshot.clone(), current.requested.store, current.uploads);
-        self.context.metadata.fail_snapshot(snapshot.id, &reason.to_string(), now_ms()).await?;
+        self.give_up(current.requested, current.uploads, &reason).await;
         self.context.changed.notify_waiters();
         Ok(Outcome::Aborted { snapshot, reason, stops })
+    }
+
+    /// Fails a snapshot's row and only then removes its objects: if the row does not say `FAILED` by our hand, it may be
+    /// published (its answer was lost), and the next start's sweep decides.
+    async fn give_up(&self, requested: Requested, uploads: Vec<JoinHandle<()>>, reason: &AbortReason) {
+        let snapshot = requested.snapshot;
+        match self.context.metadata.fail_snapshot(snapshot.id, &reason.to_string(), now_ms()).await {
+            Ok(true) => clean_up(snapshot, requested.store, uploads),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(job.id = %self.job.id, checkpoint.id = snapshot.checkpoint_id, %error, "a failed checkpoint's row could not be updated; the next start does it");
+            }
+        }
+    }
+
+    /// Whether no snapshot is under way or waiting.
+    pub fn is_idle(&self) -> bool {
+        self.current.is_none() && self.queue.is_empty()
     }
 
     /// The attempt ends: whatever is under way or waiting has failed.
@@ -367,13 +387,22 @@ impl Checkpoints {
         let waiting = self.queue.drain(..).map(|r| (r, Vec::new()));
         let all: Vec<_> = self.current.take().map(|c| (c.requested, c.uploads)).into_iter().chain(waiting).collect();
         for (requested, uploads) in all {
-            let id = requested.snapshot.id;
-            clean_up(requested.snapshot, requested.store, uploads);
-            // If the database is away, the next start fails the row.
-            let _ = self.context.metadata.fail_snapshot(id, &AbortReason::JobEnded.to_string(), now_ms()).await;
+            self.give_up(requested, uploads, &AbortReason::JobEnded).await;
         }
         self.context.changed.notify_waiters();
     }
+}
+
+/// The store that a savepoint's `target` names.
+pub async fn durable_target(uri: &str) -> Result<Store> {
+    let store = Store::open(uri).await?;
+    if !store.is_durable() {
+        return Err(Error::invalid(
+            "store_not_durable",
+            format!("{uri} does not outlive the process: a savepoint there would be none"),
+        ));
+    }
+    Ok(store)
 }
 
 async fn store_part(
@@ -422,7 +451,14 @@ fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle<()>>) {
         }
         let prefix = snapshot_prefix(&snapshot);
         let removed = async {
-            let keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();
+            let mut keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();
+            keys.push(manifest_key(
+                snapshot.kind,
+                snapshot.job_id,
+                snapshot.id,
+                snapshot.checkpoint_id,
+                snapshot.attempt,
+            ));
             store.delete(&keys).await
         };
         if let Err(error) = removed.await {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::checkpoints::{Checkpoints, Outcome, UploadDone};
+use super::checkpoints::{Checkpoints, Outcome, UploadDone, durable_target};
 use super::prepare::{Prepared, prepare};
 use super::restart::{RestartDecision, RestartTracker};
 use super::retry::retry;
@@ -51,7 +51,7 @@ enum Goal {
     None,
     EndOfInput,
     Stop,
-    Shutdown { deadline_ms: i64 },
+    Shutdown,
 }
 
 /// See the module text.
@@ -152,6 +152,7 @@ impl Master {
             uploads,
             goal: Goal::None,
             draining: None,
+            shutdown_by_ms: None,
             last_retry_ms: None,
             committing: None,
         };
@@ -321,6 +322,8 @@ struct Attempt<'a> {
     goal: Goal,
     /// Stop-with-drain: asked for, to be taken when all sources are drained.
     draining: Option<(Option<String>, oneshot::Sender<Result<Snapshot>>)>,
+    /// The service shuts down: by when this attempt ends, whatever its goal.
+    shutdown_by_ms: Option<i64>,
     /// When to try the last checkpoint again.
     last_retry_ms: Option<i64>,
     /// The published checkpoint whose commits the goal waits for.
@@ -353,11 +356,10 @@ impl Attempt<'_> {
         } else {
             None
         };
-        let shutdown = match self.goal {
-            Goal::Shutdown { deadline_ms } => Some(deadline_ms),
-            _ => None,
-        };
-        let next = [periodic, self.checkpoints.deadline_ms(), self.last_retry_ms, shutdown].into_iter().flatten().min();
+        let next = [periodic, self.checkpoints.deadline_ms(), self.last_retry_ms, self.shutdown_by_ms]
+            .into_iter()
+            .flatten()
+            .min();
         next.map_or(MAX_SLEEP_MS, |at| (at - now_ms()).clamp(0, MAX_SLEEP_MS))
     }
 
@@ -377,9 +379,13 @@ impl Attempt<'_> {
         if !self.starting.is_empty() {
             return Some(Exit::Suspended);
         }
+        if self.shutdown_by_ms.is_some() {
+            return None;
+        }
+        let timeout = i64::try_from(self.master.context.settings.shutdown_timeout_ms).unwrap_or(i64::MAX);
+        self.shutdown_by_ms = Some(now_ms().saturating_add(timeout));
         if self.goal == Goal::None {
-            let timeout = i64::try_from(self.master.context.settings.shutdown_timeout_ms).unwrap_or(i64::MAX);
-            self.goal = Goal::Shutdown { deadline_ms: now_ms().saturating_add(timeout) };
+            self.goal = Goal::Shutdown;
             if let Err(error) =
                 self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Shutdown, None, true).await
             {
@@ -404,6 +410,10 @@ impl Attempt<'_> {
         } else if self.goal != Goal::None {
             Err(Error::conflict("job_ending", "the job is about to stop; no further snapshot can be taken"))
         } else if stop && drain {
+            if let Err(error) = self.can_drain(target.as_deref()).await {
+                let _ = reply.send(Err(error));
+                return;
+            }
             self.goal = Goal::Stop;
             self.draining = Some((target, reply));
             self.execution.drain();
@@ -453,7 +463,25 @@ impl Attempt<'_> {
         let job = &self.master.job;
         tracing::info!(job.id = %job.id, job.name = job.name, attempt = job.attempt, parallelism = job.settings.parallelism, "job runs");
         self.master.context.changed.notify_waiters();
+        if job.desired == DesiredStatus::Stopped {
+            // It had stopped but for the end: the sinks have published the savepoint's output while they opened.
+            return Ok(Some(Exit::Stopped));
+        }
         Ok(None)
+    }
+
+    /// Whether a stop-with-drain can begin: afterwards there is no way back.
+    async fn can_drain(&self, target: Option<&str>) -> Result<()> {
+        if let Some(uri) = target {
+            durable_target(uri).await?;
+        }
+        if self.checkpoints.is_idle() {
+            return Ok(());
+        }
+        Err(Error::conflict(
+            "snapshots_waiting",
+            "another snapshot of this job is under way; try again when it is finished",
+        ))
     }
 
     /// Everything that follows from what is known now.
@@ -492,7 +520,11 @@ impl Attempt<'_> {
         if stops {
             self.committing = Some((snapshot.checkpoint_id, self.execution.sinks().iter().copied().collect()));
         }
-        self.execution.complete(snapshot.checkpoint_id);
+        // A savepoint in between publishes nothing: users may delete it, and then what it published would be repeated.
+        // Its committables stay pending for the next checkpoint. (Flink since 1.15, FLIP-203.)
+        if snapshot.kind == SnapshotKind::Checkpoint || stops {
+            self.execution.complete(snapshot.checkpoint_id);
+        }
         if snapshot.kind == SnapshotKind::Checkpoint {
             self.checkpoints.retire();
         }
@@ -505,7 +537,7 @@ impl Attempt<'_> {
                 self.last_retry_ms = Some(now_ms() + LAST_CHECKPOINT_RETRY_MS);
                 None
             }
-            Goal::Shutdown { .. } => Some(Exit::Suspended),
+            Goal::Shutdown => Some(Exit::Suspended),
             // The sources stand still; a restart lets the job go on.
             Goal::Stop => Some(Exit::Failed {
                 error: Error::unavailable(
@@ -520,10 +552,10 @@ impl Attempt<'_> {
     fn reached_goal(&self) -> Option<Exit> {
         let committed = self.committing.as_ref().is_some_and(|(_, sinks)| sinks.is_empty());
         match self.goal {
-            Goal::Shutdown { deadline_ms } if committed || now_ms() >= deadline_ms => Some(Exit::Suspended),
+            Goal::Shutdown if committed => Some(Exit::Suspended),
             Goal::EndOfInput if committed => Some(Exit::Finished),
             Goal::Stop if committed => Some(Exit::Stopped),
-            _ => None,
+            _ => self.shutdown_by_ms.filter(|at| now_ms() >= *at).map(|_| Exit::Suspended),
         }
     }
 
@@ -531,13 +563,15 @@ impl Attempt<'_> {
         let now = now_ms();
         if self.reading.is_empty() {
             if let Some((target, reply)) = self.draining.take() {
+                let requested = self
+                    .checkpoints
+                    .request(SnapshotKind::Savepoint, SnapshotTrigger::Stop, target.as_deref(), true)
+                    .await;
+                let failure = requested.as_ref().err().cloned();
                 // The asker may have gone; the job stops all the same.
-                let _ = reply.send(
-                    self.checkpoints
-                        .request(SnapshotKind::Savepoint, SnapshotTrigger::Stop, target.as_deref(), true)
-                        .await,
-                );
-                return Ok(());
+                let _ = reply.send(requested);
+                // The sources are drained; only a restart from before lets the job go on.
+                return failure.map_or(Ok(()), Err);
             }
             let is_first = self.goal == Goal::None;
             let is_retry = self.goal == Goal::EndOfInput && self.last_retry_ms.is_some_and(|at| now >= at);

@@ -62,7 +62,7 @@ async fn restore_state(
     job: &Job,
     dir: &std::path::Path,
 ) -> Result<HashMap<OperatorId, LocalOperator>> {
-    let own = retry!(context.metadata.latest_completed(job.id, &[SnapshotKind::Checkpoint, SnapshotKind::Savepoint]))?;
+    let own = retry!(context.metadata.latest_for_recovery(job.id))?;
     let (location, allow_non_restored) = match (&own, &job.settings.restore) {
         (Some(snapshot), _) => (snapshot.location.clone(), false),
         (None, Some(restore)) => (restore.manifest.clone(), restore.allow_non_restored_state),

@@ -10,7 +10,7 @@ use super::preflight::{Warning, check_job};
 use super::settings::{RestoreRequest, SubmitRequest, resolve};
 use super::{Command, Context, SavepointRequest, StopRequest};
 use crate::checkpoint::restore;
-use crate::checkpoint::retention::{Retention, delete_savepoint};
+use crate::checkpoint::retention::{Retention, delete_savepoint, delete_savepoint_objects};
 use crate::clock::now_ms;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
@@ -342,11 +342,14 @@ impl JobService {
                 format!("job {} has {kept} savepoints; delete them first, or pass delete_savepoints=true", job.id),
             ));
         }
+        // The row first, by compare-and-set: a restart at the same moment must find either the whole job or none.
+        self.context.metadata.delete_job(job.id).await?;
         for savepoint in &savepoints {
-            delete_savepoint(&self.context.metadata, &self.context.store, savepoint).await?;
+            if let Err(error) = delete_savepoint_objects(&self.context.store, savepoint).await {
+                tracing::warn!(job.id = %job.id, location = savepoint.location, %error, "deleting a savepoint's objects failed; remove them by hand");
+            }
         }
-        Retention::new(self.context.metadata.clone(), self.context.store.clone(), job.id).delete_all().await?;
-        self.context.metadata.delete_job(job.id).await
+        Retention::new(self.context.metadata.clone(), self.context.store.clone(), job.id).delete_all().await
     }
 
     /// A page of a job's snapshots, newest first, before the given checkpoint id.

@@ -1,8 +1,10 @@
 //! Finds jobs that should run and that nobody owns, and keeps the leases of those that run here.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -39,10 +41,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             _ = scan.tick() => take_jobs(&context, &mut masters).await,
         }
     }
-    for job in all_running(&context) {
-        // A master whose queue is full is busy; it sees the closed queue below.
-        let _ = job.commands.try_send(Command::Shutdown);
-    }
+    shut_down(&context);
     // Leases must outlast the last checkpoints.
     loop {
         tokio::select! {
@@ -50,8 +49,16 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
                 None => break,
                 Some(ended) => forget(&context, ended),
             },
+            // A master that was busy, or has begun another attempt, is told again.
+            _ = scan.tick() => shut_down(&context),
             _ = renew.tick() => renew_leases(&context).await,
         }
+    }
+}
+
+fn shut_down(context: &Context) {
+    for job in all_running(context) {
+        let _ = job.commands.try_send(Command::Shutdown);
     }
 }
 
@@ -99,7 +106,11 @@ fn start_master(context: &Arc<Context>, masters: &mut JoinSet<JobId>, job: Job, 
         .insert(id, RunningJob { commands, metrics: Arc::clone(&metrics) });
     let master = Master { context: Arc::clone(context), job, lease, commands: receiver, metrics };
     masters.spawn(async move {
-        master.run().await;
+        // A defect in one job's master is that job's alone: it is taken again, as another attempt.
+        if AssertUnwindSafe(master.run()).catch_unwind().await.is_err() {
+            tracing::error!(job.id = %id, "the job's master panicked");
+            tokio::time::sleep(Duration::from_millis(SCAN_MS)).await;
+        }
         id
     });
 }

@@ -57,7 +57,12 @@ impl JobStatus {
 
 text_enum! {
     /// What the user wants of a job.
-    DesiredStatus { Running = "RUNNING", Canceled = "CANCELED" }
+    DesiredStatus {
+        Running = "RUNNING",
+        /// The savepoint to stop with is published; only the end is missing.
+        Stopped = "STOPPED",
+        Canceled = "CANCELED",
+    }
 }
 text_enum! {
     /// Kind of a snapshot.

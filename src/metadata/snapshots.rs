@@ -83,6 +83,8 @@ impl Metadata {
         now_ms: i64,
     ) -> Result<bool> {
         const COMPLETE: &str = "UPDATE snapshots SET status = 'COMPLETED', state_bytes = $4, uploaded_bytes = $5, ended_ms = $6 WHERE id = $1 AND job_id = $2 AND attempt = $3 AND status = 'IN_PROGRESS'";
+        // Stop-with-savepoint survives a crash between the savepoint and the job's end.
+        const STOPPED: &str = "UPDATE jobs SET desired = 'STOPPED' WHERE id = $1 AND desired = 'RUNNING' AND EXISTS (SELECT 1 FROM snapshots WHERE id = $2 AND trigger_reason = 'STOP')";
         const COMPLETED: &str =
             "SELECT COUNT(*) FROM snapshots WHERE id = $1 AND job_id = $2 AND attempt = $3 AND status = 'COMPLETED'";
         let (id, job) = (id.to_string(), lease.job_id.to_string());
@@ -104,6 +106,9 @@ impl Metadata {
                 let published = completed > 0
                     || sqlx::query_scalar::<_, i64>(COMPLETED).bind(&id).bind(&job).bind(attempt)
                         .fetch_one(&mut *tx).await? > 0;
+                if published {
+                    sqlx::query(STOPPED).bind(&job).bind(&id).execute(&mut *tx).await?;
+                }
                 tx.commit().await?;
                 Ok(published)
             })
@@ -172,6 +177,26 @@ impl Metadata {
             })
             .await?;
         row.map(Snapshot::try_from).transpose()
+    }
+
+    /// The snapshot from which a job goes on by itself: its newest completed checkpoint or the savepoint that it was
+    /// stopped with. Other savepoints belong to the user, who may delete them at any time: they count only where there
+    /// is nothing else (periodic checkpoints switched off).
+    pub async fn latest_for_recovery(&self, job: JobId) -> Result<Option<Snapshot>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            snapshot_columns!(),
+            " FROM snapshots WHERE job_id = $1 AND status = 'COMPLETED' AND (kind = 'CHECKPOINT' OR trigger_reason = 'STOP') ORDER BY checkpoint_id DESC LIMIT 1"
+        );
+        let row: Option<SnapshotRow> = self
+            .run("looking for the snapshot to go on from", async {
+                on!(self, p => sqlx::query_as(SQL).bind(job.to_string()).fetch_optional(p).await)
+            })
+            .await?;
+        match row {
+            Some(row) => Snapshot::try_from(row).map(Some),
+            None => self.latest_completed(job, &[SnapshotKind::Savepoint]).await,
+        }
     }
 
     /// The snapshot with this id, in any status; `snapshot_not_found` if there is none.

@@ -179,12 +179,19 @@ impl Execution {
         self.cancel.cancel();
     }
     /// Cancels and waits for all threads. Blocks.
-    pub fn join(self) {
+    pub fn join(mut self) {
         self.cancel.cancel();
-        for thread in self.threads {
+        for thread in std::mem::take(&mut self.threads) {
             // A panic was caught and reported inside the thread.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Execution {
+    /// Threads must not outlive their job, whatever became of its master.
+    fn drop(&mut self) {
+        self.cancel.cancel();
     }
 }
 
@@ -297,6 +304,7 @@ fn run(
     let opener = Opener {
         spec,
         fresh,
+        cancel,
         task: seed.task,
         parallelism: vertex_parallelism(spec.graph.vertices[seed.task.vertex].parallelism, spec.parallelism),
         context: eval_context(&spec.graph)?,
@@ -344,6 +352,7 @@ pub fn eval_context(graph: &JobGraph) -> Result<EvalContext> {
 struct Opener<'a> {
     spec: &'a ExecutionSpec,
     fresh: &'a FreshSplits,
+    cancel: &'a CancelFlag,
     task: TaskId,
     parallelism: usize,
     context: EvalContext,
@@ -444,7 +453,7 @@ impl Opener<'_> {
 
     fn sink(&self, operator: &OperatorSpec, sink: &SinkSpec, input: &Schema) -> Result<SinkOperator> {
         let writer = match (&self.spec.collect, sink.connector.connector.as_str()) {
-            (Some(rows), COLLECT) => Box::new(CollectWriter::new(rows.clone())),
+            (Some(rows), COLLECT) => Box::new(CollectWriter::new(rows.clone(), self.cancel.clone())),
             _ => connector::sink(&sink.connector)?.writer(sink, input, &self.task_context(operator.id))?,
         };
         SinkOperator::open(writer, &operator.output, self.task.subtask, self.operator_state(operator.id))

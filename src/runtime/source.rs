@@ -256,12 +256,8 @@ impl SourceDriver {
         if self.active.as_slice() == [split] {
             return;
         }
-        if self.active.len() > 1 {
-            let splits = self.reader.splits();
-            self.active.retain(|i| *i == split || splits.get(*i).is_some_and(|s| !s.finished));
-        } else {
-            self.active.clear();
-        }
+        let splits = self.reader.splits();
+        self.active.retain(|i| *i == split || splits.get(*i).is_some_and(|s| !s.finished));
         if !self.active.contains(&split) {
             self.active.push(split);
         }
