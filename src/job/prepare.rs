@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use super::Context;
 use super::retry::retry;
 use crate::checkpoint::restore::{self, LocalOperator};
-use crate::checkpoint::retention::Retention;
+use crate::checkpoint::retention::{DATABASE_BEHIND_STORE, Retention};
 use crate::checkpoint::upload::KnownFiles;
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
@@ -34,6 +34,7 @@ pub async fn prepare(context: &Context, job: &Job) -> Result<Prepared> {
     match retention.sweep(job.attempt, now_ms()).await {
         Ok(0) => {}
         Ok(count) => tracing::info!(job.id = %job.id, count, "swept objects that no completed checkpoint references"),
+        Err(error) if error.code == DATABASE_BEHIND_STORE => return Err(error),
         Err(error) => {
             tracing::warn!(job.id = %job.id, %error, "sweeping failed; nothing was deleted that a checkpoint needs")
         }

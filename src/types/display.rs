@@ -52,7 +52,29 @@ impl fmt::Display for TypeKind {
 }
 
 impl fmt::Display for DataType {
+    /// The time attribute comes last, as Flink prints it: `TIMESTAMP(3) NOT NULL *ROWTIME*`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.kind, if self.nullable || self.kind == TypeKind::Null { "" } else { " NOT NULL" })
+        let not_null = if self.nullable || self.kind == TypeKind::Null { "" } else { " NOT NULL" };
+        match &self.kind {
+            TypeKind::Timestamp(_, kind) | TypeKind::TimestampLtz(_, kind) => {
+                write!(f, "{}{not_null}{}", self.kind.regular(), attribute(*kind))
+            }
+            kind => write!(f, "{kind}{not_null}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_attribute_comes_after_the_nullability() {
+        let check = |nullable, expected: &str| {
+            let kind = TypeKind::Timestamp(3, TimestampKind::Rowtime);
+            assert_eq!(DataType { kind, nullable }.to_string(), expected);
+        };
+        check(true, "TIMESTAMP(3) *ROWTIME*");
+        check(false, "TIMESTAMP(3) NOT NULL *ROWTIME*");
     }
 }

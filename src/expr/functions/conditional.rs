@@ -259,7 +259,11 @@ fn bind_type_of(args: &mut Vec<Expr>) -> Result<DataType> {
 }
 
 fn prepare_type_of(call: &Call<'_>) -> Result<Kernel> {
-    let text = call.args.first().map(|a| a.data_type().to_string()).unwrap_or_default();
+    let text = call
+        .args
+        .first()
+        .map(|a| DataType { kind: a.data_type().kind.regular(), ..a.data_type().clone() }.to_string())
+        .unwrap_or_default();
     let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
     Ok(Box::new(move |_, _| Ok(Value::Scalar(array.clone()))))
 }

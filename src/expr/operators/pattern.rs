@@ -1,7 +1,7 @@
 //! `LIKE` and `SIMILAR TO`.
 //!
 //! A literal pattern is compiled once. There is no default escape character. As in Flink, `_` and, in patterns that
-//! need a regular expression, `%` do not match line breaks; the plain `%text%` forms match anything.
+//! need a regular expression do not match line breaks; `%` matches anything.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ enum Syntax {
     Similar,
 }
 
+/// Any text, line breaks included.
+const ANYTHING: &str = "(?s:.*)";
 /// Any character but Java's line ends.
 const ANY: &str = "[^\\n\\r\\u{85}\\u{2028}\\u{2029}]";
 
@@ -149,10 +151,7 @@ fn like_regex(pattern: &str, escape: Option<char>) -> Result<String> {
         match c {
             c if Some(c) == escape => literal(after_escape(pattern, chars.next(), c)?, &mut out),
             '_' => out.push_str(ANY),
-            '%' => {
-                out.push_str(ANY);
-                out.push('*');
-            }
+            '%' => out.push_str(ANYTHING),
             c => literal(c, &mut out),
         }
     }
@@ -203,10 +202,7 @@ fn similar_regex(pattern: &str, escape: Option<char>) -> Result<String> {
             }
             '-' | '^' if in_set => out.push(c),
             _ if in_set => literal(c, &mut out),
-            '%' => {
-                out.push_str(ANY);
-                out.push('*');
-            }
+            '%' => out.push_str(ANYTHING),
             '_' => out.push_str(ANY),
             '|' | '*' | '+' | '?' | '{' | '}' | '(' | ')' => out.push(c),
             c => literal(c, &mut out),

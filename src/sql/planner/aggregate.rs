@@ -138,8 +138,8 @@ pub fn bind(
                 return refuse("numbers, strings, booleans, dates and times");
             }
             let function = if name == "MIN" { AggregateFunction::Min } else { AggregateFunction::Max };
-            // The least event time of a group is a value, no longer the stream's clock.
-            (function, input.kind.regular())
+            // As Flink types it, time attribute included.
+            (function, input.kind)
         }
     };
     // The smallest of distinct values is the smallest value.
