@@ -1,7 +1,7 @@
 //! `LIKE` and `SIMILAR TO`.
 //!
-//! A literal pattern is compiled once. There is no default escape character. As in Flink, `_` and, in patterns that
-//! need a regular expression do not match line breaks; `%` matches anything.
+//! A literal pattern is compiled once. There is no default escape character. As in Flink, `_` does not match
+//! line breaks; `%` matches anything.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -139,7 +139,7 @@ pub fn bind(
             }
             let function = if name == "MIN" { AggregateFunction::Min } else { AggregateFunction::Max };
             // As Flink types it, time attribute included.
-            (function, input.kind)
+            (function, input.kind.clone())
         }
     };
     // The smallest of distinct values is the smallest value.
