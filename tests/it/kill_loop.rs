@@ -10,11 +10,11 @@ use crate::support::postgres;
 use crate::support::server::{Places, Server, sink_lines};
 
 /// Events of the input file. Large enough that the job still reads when the last kill comes.
-const EVENTS: u64 = 2_000_000;
+const EVENTS: u64 = 4_000_000;
 /// How often each run is killed.
 const KILLS: usize = 20;
 /// Longest life between two kills, ms; the moment within it is drawn.
-const MAX_LIFE_MS: u64 = 250;
+const MAX_LIFE_MS: u64 = 200;
 
 /// The input file, and the output of an uninterrupted run over it.
 struct Reference {

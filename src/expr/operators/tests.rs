@@ -243,7 +243,7 @@ fn patterns_match_as_flinks() {
         ("ß", "_", true),
         ("line\nbreak", "line_break", false),
         ("line\nbreak", "line%", true),
-        ("line\nbreak", "line%k", false),
+        ("line\nbreak", "line%k", true),
         ("", "", true),
         ("a.c", "a.c", true),
         ("abc", "a.c", false),

@@ -24,10 +24,21 @@ pub(super) const MAP: Function =
 pub(super) const ROW: Function =
     Function { name: "ROW", bind: |args| bind_row(args), prepare: prepare_row, deterministic: true };
 
+/// The type of a collection's elements; one that has only bare nulls has none.
+fn common(name: &str, types: &[DataType]) -> Result<DataType> {
+    match least_restrictive(types) {
+        Ok(common) if common.kind != TypeKind::Null => Ok(common),
+        Ok(_) => {
+            Err(Error::invalid("invalid_argument", format!("{name} has only nulls: give one of them a type with CAST")))
+        }
+        Err(e) => Err(Error::invalid("invalid_argument", format!("{name}: {}", e.message))),
+    }
+}
+
 fn bind_array(args: &mut [Expr]) -> Result<DataType> {
     arity("ARRAY", "at least one element", args, 1..=usize::MAX)?;
     let types: Vec<_> = args.iter().map(|a| a.data_type().clone()).collect();
-    let item = least_restrictive(&types)?;
+    let item = common("ARRAY", &types)?;
     for index in 0..args.len() {
         coerce(args, index, &item.kind)?;
     }
@@ -62,12 +73,12 @@ fn bind_map(args: &mut [Expr]) -> Result<DataType> {
     }
     let types = |from: usize| args.iter().skip(from).step_by(2).map(|a| a.data_type().clone()).collect::<Vec<_>>();
     let (keys, values) = (types(0), types(1));
-    let key = least_restrictive(&keys)?;
+    let key = common("MAP", &keys)?;
     let value = if values.iter().all(|t| t.kind == TypeKind::Null) {
         // Nothing says which type the nulls have; Flink takes the keys'.
         key.with_nullable(true)
     } else {
-        least_restrictive(&values)?
+        common("MAP", &values)?
     };
     for index in 0..args.len() {
         coerce(args, index, if index % 2 == 0 { &key.kind } else { &value.kind })?;
