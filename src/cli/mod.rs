@@ -3,6 +3,8 @@
 //! Results go to standard output, everything else to standard error, so that `--output json` can be piped. A failure
 //! prints `error[code]: detail` with the place, and exits with the code that [`failure::Exit`] documents.
 
+#![allow(rustdoc::invalid_html_tags, reason = "doc comments are the help text, with <placeholders>")]
+
 pub mod checkpoint;
 pub mod client;
 pub mod excerpt;

@@ -1,6 +1,6 @@
 //! Sources and sinks: the edge between tables and the outside world.
 //!
-//! A connector is found by the value of the table's `'connector'` option. [`validate`] runs at submit, with the whole
+//! A connector is found by the value of the table's `'connector'` option. [`SourceConnector::validate`] runs at submit, with the whole
 //! table at hand, so that an unknown option, a missing path or a format that cannot express the schema is refused there.
 //!
 //! Invariants: 1. a reader's position is wholly in its [`SplitState`]s: restoring them and reading on gives the records

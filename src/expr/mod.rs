@@ -1,6 +1,6 @@
 //! Scalar expressions: a typed tree that is stored with a job's plan, and its vectorised evaluation over Arrow batches.
 //!
-//! This is the only place that knows how a Flink function computes. `sql` builds trees through [`call`] and [`cast`]
+//! This is the only place that knows how a Flink function computes. `sql` builds trees through [`call`] and [`cast()`]
 //! (which check and coerce arguments, so that a plan never fails to type at run time); operators turn a tree into an
 //! [`Evaluator`] once and run it per batch.
 //!
