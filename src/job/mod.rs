@@ -8,6 +8,7 @@
 //! its lease or attempt gone stops its subtasks at once and writes nothing more; 3. what the user wants (`desired`) is
 //! stored before anything is done about it; 4. one job's failure ends in that job's row and nowhere else.
 
+pub mod attempt;
 pub mod checkpoints;
 pub mod command;
 pub mod master;
