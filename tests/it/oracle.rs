@@ -56,8 +56,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("join.temporal_inner", "joins"),
     ("join.temporal_then_window", "joins"),
     ("join.three_way", "joins"),
-    ("nexmark.q11", "the older group window functions"),
-    ("nexmark.q11_tvf", "SESSION windows"),
     ("nexmark.q15", "aggregation without windows"),
     ("nexmark.q16", "aggregation without windows"),
     ("nexmark.q17", "aggregation without windows"),
@@ -89,9 +87,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("window.join_full", "joins"),
     ("window.join_left", "joins"),
     ("window.join_semi", "subqueries"),
-    ("window.legacy_session", "the older group window functions"),
-    ("window.legacy_tumble", "the older group window functions"),
-    ("window.session_by_user", "SESSION windows"),
     ("window.topn", "OVER aggregations"),
     ("window.topn_on_tvf", "OVER aggregations"),
 ];

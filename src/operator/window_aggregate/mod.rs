@@ -174,6 +174,11 @@ impl WindowAggregateOperator {
                 Assigner::Attached { .. } => first..Window { start: first.start.wrapping_add(1), ..first },
                 Assigner::Assign { .. } => slices_within(due),
             };
+            if let Assigner::Assign { windows, .. } = self.assigner
+                && windows.are_cumulative()
+            {
+                self.store.coalesce(slices.clone())?;
+            }
             self.store
                 .visit(slices, |table| emit(table, &self.spec, &self.store, &self.shift, due, &self.output, out))?;
             fired = Some(due);
@@ -255,7 +260,7 @@ impl Operator for WindowAggregateOperator {
 
 /// The old subtasks' watermark. All are equal at an aligned barrier; of different ones the lowest is safest: a row that
 /// some subtask would still have accepted must not be dropped by a watermark that it never saw.
-fn restored_watermark(states: &[serde_json::Value]) -> Result<Watermark> {
+pub(super) fn restored_watermark(states: &[serde_json::Value]) -> Result<Watermark> {
     let mut lowest = None;
     for state in states {
         let version = state.get("v").and_then(serde_json::Value::as_u64);

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use chrono::DateTime;
 
 use crate::expr::{Expr, Scalar};
-use crate::graph::{AggregateCall, AggregateFunction, WindowAggregateSpec, WindowInput, WindowKind, WindowProperty};
+use crate::graph::{
+    AggregateCall, AggregateFunction, WindowAggregateSpec, WindowInput, WindowKind, WindowProperty, WindowTableSpec,
+};
 use crate::types::{DataType, Schema, TypeKind, timestamp_unit};
 use arrow::datatypes::TimeUnit;
 
@@ -149,18 +151,36 @@ fn ms(value: i64) -> String {
 /// `TUMBLE(time_col=[ts], size=[10 s])`.
 pub fn window(window: &WindowKind, rowtime: usize, input: &Schema) -> String {
     let column = input.fields.get(rowtime).map_or("?", |f| f.name.as_str());
-    let (name, size, slide, offset) = match *window {
-        WindowKind::Tumble { size_ms, offset_ms } => ("TUMBLE", size_ms, None, offset_ms),
-        WindowKind::Hop { size_ms, slide_ms, offset_ms } => ("HOP", size_ms, Some(slide_ms), offset_ms),
+    let (name, lengths, offset) = match *window {
+        WindowKind::Tumble { size_ms, offset_ms } => ("TUMBLE", vec![("size", size_ms)], offset_ms),
+        WindowKind::Hop { size_ms, slide_ms, offset_ms } => {
+            ("HOP", vec![("size", size_ms), ("slide", slide_ms)], offset_ms)
+        }
+        WindowKind::Cumulate { size_ms, step_ms, offset_ms } => {
+            ("CUMULATE", vec![("max_size", size_ms), ("step", step_ms)], offset_ms)
+        }
+        WindowKind::Session { gap_ms } => ("SESSION", vec![("gap", gap_ms)], 0),
     };
-    let mut text = format!("{name}(time_col=[{column}], size=[{}]", ms(size));
-    if let Some(slide) = slide {
-        let _ = write!(text, ", slide=[{}]", ms(slide));
+    let mut text = format!("{name}(time_col=[{column}]");
+    for (length, value) in lengths {
+        let _ = write!(text, ", {length}=[{}]", ms(value));
     }
     if offset != 0 {
         let _ = write!(text, ", offset=[{}]", ms(offset));
     }
     text.push(')');
+    text
+}
+
+/// As [`window`], with the columns of `PARTITION BY`.
+pub fn window_table(spec: &WindowTableSpec, input: &Schema) -> String {
+    let mut text = window(&spec.window, spec.rowtime, input);
+    if !spec.partition_by.is_empty() {
+        let name = |i: &usize| input.fields.get(*i).map_or("?", |f| f.name.as_str());
+        let keys: Vec<&str> = spec.partition_by.iter().map(name).collect();
+        text.truncate(text.len() - 1);
+        let _ = write!(text, ", partition keys=[{}])", keys.join(", "));
+    }
     text
 }
 

@@ -34,12 +34,7 @@ impl Binder<'_> {
             return unsupported("WITHIN GROUP is not supported", "remove it", at);
         }
         if is_group_window(&name) {
-            return unsupported(
-                &format!("the group window function {name} is not supported"),
-                "use a window table function: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) … \
-                 GROUP BY window_start, window_end",
-                at,
-            );
+            return self.group_window_property(&name, function, at);
         }
         let list = match &function.args {
             FunctionArguments::None => return self.call(&name, vec![]),

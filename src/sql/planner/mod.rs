@@ -10,6 +10,7 @@ pub mod coercion;
 pub mod display;
 pub mod expression;
 mod function_call;
+mod group_window;
 mod grouping;
 pub mod insert;
 mod literal;

@@ -97,11 +97,16 @@ impl Builder<'_> {
             }
             Rel::WindowTable { input, spec, schema } => {
                 let input = self.relation(input)?;
-                let window = display::window(&spec.window, spec.rowtime, &input.schema);
+                let window = display::window_table(spec, &input.schema);
+                let exchange = match spec.partition_by.as_slice() {
+                    _ if !spec.window.is_session() => Exchange::Forward,
+                    [] => Exchange::Global,
+                    keys => Exchange::Hash { keys: keys.to_vec() },
+                };
                 let id = self.id(&format!("window_table {window}"), &input.ids);
                 let name = format!("WindowTableFunction(window=[{window}])");
                 let kind = OperatorKind::WindowTable(spec.clone());
-                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Forward))
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
             }
             Rel::WindowAggregate { input, spec, schema } => {
                 let input = self.relation(input)?;

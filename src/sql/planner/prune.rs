@@ -135,8 +135,10 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             let mut below: Needs =
                 needs.iter().filter(|(i, _)| **i < arity).map(|(i, need)| (*i, need.clone())).collect();
             need::merge_at(&mut below, spec.rowtime, &Need::All);
+            spec.partition_by.iter().for_each(|column| need::merge_at(&mut below, *column, &Need::All));
             let (input, mut layout) = prune(*input, &below, true, scans);
             spec.rowtime = layout.index(spec.rowtime);
+            spec.partition_by.iter_mut().for_each(|column| *column = layout.index(*column));
             let mut fields = input.schema().fields.clone();
             for slot in layout.columns.values_mut() {
                 slot.data_type.kind = slot.data_type.kind.regular();

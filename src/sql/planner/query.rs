@@ -204,15 +204,17 @@ impl<'a> QueryBinder<'a> {
         let mut aggregates = Aggregates::default();
         let mut binder = Binder::new(&scope, self.environment, at);
         binder.aggregates = Some(&mut aggregates);
+        let mut group = super::grouping::expressions(&select.group_by, at)?;
+        let group_window = super::grouping::take_group_window(&mut group, &mut binder)?;
+        binder.group_window.clone_from(&group_window);
         let items = self.bind_items(&select.projection, &mut binder)?;
         let having = select.having.as_ref().map(|h| binder.bind_predicate(h, "HAVING")).transpose()?;
-        let group = super::grouping::expressions(&select.group_by, at)?;
-        if !group.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
+        if group_window.is_some() || !group.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
             let keys: Result<Vec<_>> = group
                 .iter()
                 .map(|g| Ok((Binder::new(&scope, self.environment, at).bind(g)?, self.position(*g))))
                 .collect();
-            return super::grouping::bind(input, &scope, keys?, items, having, aggregates, at);
+            return super::grouping::bind(input, &scope, (keys?, group_window), items, having, aggregates, at);
         }
         Ok(project(input, items))
     }
