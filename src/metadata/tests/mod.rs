@@ -65,6 +65,7 @@ pub(super) fn settings(labels: &[(&str, &str)]) -> JobSettings {
         },
         restart: RestartStrategy::default(),
         restore: None,
+        on_corrupt: OnCorrupt::Fail,
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
     }
 }
@@ -87,6 +88,9 @@ pub(super) fn job(name: &str, created_ms: i64) -> Job {
         started_ms: None,
         ended_ms: None,
         updated_ms: created_ms,
+        version: 1,
+        restart_from: None,
+        restored: None,
     }
 }
 
