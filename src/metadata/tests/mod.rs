@@ -1,5 +1,6 @@
 //! Each test runs against SQLite and against a real PostgreSQL server.
 
+mod holds;
 mod jobs;
 mod lease;
 #[path = "../../../tests/it/support/postgres.rs"]
