@@ -21,6 +21,8 @@ pub mod key_codec;
 pub mod key_table;
 mod memory;
 mod restore;
+pub mod row_codec;
+pub mod sort_codec;
 
 use std::ops::Range;
 use std::path::PathBuf;
