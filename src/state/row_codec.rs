@@ -270,7 +270,7 @@ mod tests {
             member("s", TypeKind::VarChar(crate::types::MAX_LENGTH)),
         ]);
         let DataType::Struct(fields) = row.to_arrow() else { panic!() };
-        let a: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3), Some(4)]));
+        let a: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, None, Some(4)]));
         let s: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), Some(""), None, Some("größe")]));
         let valid = NullBuffer::from(vec![true, true, false, true]);
         let row: ArrayRef = Arc::new(StructArray::new(fields, vec![a, s], Some(valid)));
