@@ -19,6 +19,7 @@ pub mod backend;
 pub mod integers;
 pub mod key_codec;
 pub mod key_table;
+pub mod keyed_map;
 mod memory;
 mod restore;
 pub mod row_codec;
