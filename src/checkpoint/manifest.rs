@@ -187,7 +187,13 @@ mod tests {
 
     fn sample() -> Manifest {
         let job_id = JobId::from_text("job");
-        let plan = JobGraph { version: 1, vertices: vec![], edges: vec![], options: Default::default() };
+        let plan = JobGraph {
+            version: 1,
+            vertices: vec![],
+            edges: vec![],
+            changelog: Default::default(),
+            options: Default::default(),
+        };
         let settings = JobSettings::for_tests();
         let file = |name: &str, content| StateFile { name: name.into(), bytes: 3, sha256: sha256_hex(b"abc"), content };
         let keyed = KeyedState {
