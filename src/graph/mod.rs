@@ -83,6 +83,7 @@ pub enum OperatorKind {
     Calc(CalcSpec),
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
+    WindowRank(WindowRankSpec),
     Sink(SinkSpec),
     /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
     Values {
@@ -95,7 +96,7 @@ impl OperatorKind {
     pub fn is_keyed(&self) -> bool {
         match self {
             OperatorKind::WindowTable(window) => window.window.is_session(),
-            OperatorKind::WindowAggregate(_) => true,
+            OperatorKind::WindowAggregate(_) | OperatorKind::WindowRank(_) => true,
             _ => false,
         }
     }
@@ -183,7 +184,12 @@ pub enum WindowInput {
     /// Assigned here, from the rowtime column.
     Assign { window: WindowKind, rowtime: usize },
     /// The input already has windows (it is a window table function's or window aggregate's output).
-    Attached { window_start: usize, window_end: usize },
+    Attached {
+        window_start: usize,
+        window_end: usize,
+        /// Whether they are of a `TIMESTAMP_LTZ`: aligned in the session's time zone.
+        zoned: bool,
+    },
 }
 
 impl WindowInput {
@@ -258,6 +264,28 @@ pub struct SortKey {
     pub column: usize,
     pub order: SortOrder,
     pub nulls: NullOrder,
+}
+
+/// `ROW_NUMBER() OVER (PARTITION BY … ORDER BY …)` and a filter on it: rows from the `first` number to the `last`. Output
+/// columns: the input's, then the number if `number`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RankSpec {
+    pub partition_by: Vec<usize>,
+    pub order_by: Vec<SortKey>,
+    pub first: u64,
+    pub last: u64,
+    pub number: bool,
+}
+
+/// A rank within windows, which the input has: emitted when a window is over.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WindowRankSpec {
+    /// Columns that are among the rank's `partition_by`.
+    pub window_start: usize,
+    pub window_end: usize,
+    /// Whether they are of a `TIMESTAMP_LTZ`: aligned in the session's time zone.
+    pub zoned: bool,
+    pub rank: RankSpec,
 }
 
 /// Writes a table.

@@ -81,14 +81,11 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("set.intersect", "set operations without ALL"),
     ("set.union", "set operations without ALL"),
     ("set.view_and_cte", "joins"),
-    ("window.dedup_last", "OVER aggregations"),
     ("window.grouping_sets", "grouping sets"),
     ("window.join_anti", "subqueries"),
     ("window.join_full", "joins"),
     ("window.join_left", "joins"),
     ("window.join_semi", "subqueries"),
-    ("window.topn", "OVER aggregations"),
-    ("window.topn_on_tvf", "OVER aggregations"),
 ];
 
 /// A case's files, unpacked where they are packed.

@@ -198,17 +198,17 @@ mod tests {
         for (time, expected) in [
             (0, vec![(0, 10)]),
             (21, vec![(0, 10), (21, 31)]),
-            (42, vec![(0, 10), (21, 31), (42, 52)]),
-            (10, vec![(0, 20), (21, 31), (42, 52)]),
-            (31, vec![(0, 20), (21, 52)]),
-            (11, vec![(0, 52)]),
+            (41, vec![(0, 10), (21, 31), (41, 51)]),
+            (10, vec![(0, 20), (21, 31), (41, 51)]),
+            (31, vec![(0, 20), (21, 51)]),
+            (11, vec![(0, 51)]),
         ] {
             tracker.assign(0, time, i64::MIN, &mut merges);
             assert_eq!(sessions(&tracker, 0), expected, "after {time}");
         }
         assert_eq!((tracker.live(), merges.len()), (1, 2));
-        assert_eq!(tracker.over(50), Vec::<u32>::new());
-        let over = tracker.over(51);
+        assert_eq!(tracker.over(49), Vec::<u32>::new());
+        let over = tracker.over(50);
         assert_eq!(over.len(), 1);
         tracker.remove(over[0]);
         assert_eq!((tracker.live(), sessions(&tracker, 0).len()), (0, 0));

@@ -38,7 +38,7 @@ use store::SliceStore;
 #[derive(Clone, Copy)]
 enum Assigner {
     Assign { windows: Windows, rowtime: usize },
-    Attached { start: usize, end: usize },
+    Attached { start: usize, end: usize, zoned: bool },
 }
 
 /// See the module text.
@@ -65,8 +65,8 @@ impl WindowAggregateOperator {
     ) -> Result<Self> {
         let assigner = match spec.input {
             WindowInput::Assign { window, rowtime } => Assigner::Assign { windows: Windows::new(window)?, rowtime },
-            WindowInput::Attached { window_start, window_end } => {
-                Assigner::Attached { start: window_start, end: window_end }
+            WindowInput::Attached { window_start, window_end, zoned } => {
+                Assigner::Attached { start: window_start, end: window_end, zoned }
             }
         };
         let key_fields = spec
@@ -107,7 +107,7 @@ impl WindowAggregateOperator {
             Assigner::Assign { rowtime, .. } => {
                 self.input.fields.get(rowtime).map_or(TimeShift::none(), |f| TimeShift::of(&f.data_type.kind, context))
             }
-            Assigner::Attached { .. } => TimeShift::of_attribute(&self.input, context),
+            Assigner::Attached { zoned, .. } => TimeShift::of_windows(zoned, context),
         };
         self
     }
@@ -125,7 +125,7 @@ impl WindowAggregateOperator {
                 }
                 Ok(split_by(times.into_iter().map(|t| windows.slice_of(t))))
             }
-            Assigner::Attached { start, end } => {
+            Assigner::Attached { start, end, .. } => {
                 let (starts, ends) = (to_ms(batch.column(start))?, to_ms(batch.column(end))?);
                 let windows = || starts.iter().zip(&ends).map(|(start, end)| Window { end: *end, start: *start });
                 match windows().next() {

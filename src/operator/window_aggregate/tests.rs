@@ -126,7 +126,7 @@ fn spec_of(case: &Case) -> (WindowAggregateSpec, Schema, Schema) {
     let mut input = input_schema();
     let windows = if case.attached {
         input = with_windows(&input);
-        WindowInput::Attached { window_start: 7, window_end: 8 }
+        WindowInput::Attached { window_start: 7, window_end: 8, zoned: false }
     } else {
         WindowInput::Assign { window: case.window, rowtime: 0 }
     };

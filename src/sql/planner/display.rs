@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 
+use super::rel::WindowBounds;
 use crate::expr::{Expr, Scalar};
 use crate::graph::{
-    AggregateCall, AggregateFunction, WindowAggregateSpec, WindowInput, WindowKind, WindowProperty, WindowTableSpec,
+    AggregateCall, AggregateFunction, NullOrder, RankSpec, SortKey, SortOrder, WindowAggregateSpec, WindowInput,
+    WindowKind, WindowProperty, WindowTableSpec,
 };
 use crate::types::{DataType, Schema, TypeKind, timestamp_unit};
 use arrow::datatypes::TimeUnit;
@@ -184,12 +186,49 @@ pub fn window_table(spec: &WindowTableSpec, input: &Schema) -> String {
     text
 }
 
+/// `WindowRank(window=[…], rankType=[ROW_NUMBER], rankRange=[…], partitionBy=[…], orderBy=[…])`.
+pub fn rank(spec: &RankSpec, window: Option<WindowBounds>, input: &Schema) -> String {
+    let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
+    let mut text = match window {
+        Some(w) => format!("WindowRank(window=[(win_start=[{}], win_end=[{}])], ", name(w.start), name(w.end)),
+        None => "Rank(".to_owned(),
+    };
+    let of_window = |c: &usize| window.is_some_and(|w| *c == w.start || *c == w.end);
+    let keys: Vec<&str> = spec.partition_by.iter().filter(|c| !of_window(c)).map(|c| name(*c)).collect();
+    let order: Vec<String> = spec.order_by.iter().map(|key| sort_key(key, input)).collect();
+    let _ = write!(
+        text,
+        "rankType=[ROW_NUMBER], rankRange=[rankStart={}, rankEnd={}], partitionBy=[{}], orderBy=[{}], outputRowNumber=[{}])",
+        spec.first,
+        spec.last,
+        keys.join(", "),
+        order.join(", "),
+        spec.number
+    );
+    text
+}
+
+/// `price DESC NULLS FIRST`.
+fn sort_key(key: &SortKey, input: &Schema) -> String {
+    let name = input.fields.get(key.column).map_or("?", |f| f.name.as_str());
+    let (direction, usual) = match key.order {
+        SortOrder::Ascending => ("ASC", NullOrder::First),
+        SortOrder::Descending => ("DESC", NullOrder::Last),
+    };
+    let nulls = match key.nulls {
+        nulls if nulls == usual => "",
+        NullOrder::First => " NULLS FIRST",
+        NullOrder::Last => " NULLS LAST",
+    };
+    format!("{name} {direction}{nulls}")
+}
+
 /// `GlobalWindowAggregate(groupBy=[…], window=[…], select=[…])`.
 pub fn window_aggregate(spec: &WindowAggregateSpec, input: &Schema, output: &Schema) -> String {
     let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
     let assigned = match &spec.input {
         WindowInput::Assign { window: kind, rowtime } => window(kind, *rowtime, input),
-        WindowInput::Attached { window_start, window_end } => {
+        WindowInput::Attached { window_start, window_end, .. } => {
             format!("(win_start=[{}], win_end=[{}])", name(*window_start), name(*window_end))
         }
     };

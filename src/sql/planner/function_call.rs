@@ -23,6 +23,9 @@ impl Binder<'_> {
         let name = function_name(function);
         let at = place::position(&function.name).unwrap_or(self.here);
         self.here = at;
+        if let (Some(over), "ROW_NUMBER") = (&function.over, name.as_str()) {
+            return self.row_number(over, at);
+        }
         if function.over.is_some() {
             return unsupported(
                 "OVER aggregations are not supported",

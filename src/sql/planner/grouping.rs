@@ -85,7 +85,7 @@ pub fn bind(
     };
     if let Some(window) = &group_window {
         properties = (window.properties().into_iter().zip(PROPERTY_BASE..))
-            .map(|((property, _), index)| (index, WindowColumn { window: 0, property }))
+            .map(|((property, _), index)| (index, WindowColumn { window: 0, property, zoned: false }))
             .collect();
     }
     let find = |wanted: WindowProperty| properties.iter().find(|(_, w)| w.property == wanted);
@@ -118,7 +118,9 @@ pub fn bind(
     let windows = match &group_window {
         Some(of) => WindowInput::Assign { window: of.window, rowtime: below.push(of.time.clone()) },
         None => {
-            WindowInput::Attached { window_start: below.push(column(start)?), window_end: below.push(column(end)?) }
+            let zoned = properties.iter().any(|(_, w)| w.zoned);
+            let window_start = below.push(column(start)?);
+            WindowInput::Attached { window_start, window_end: below.push(column(end)?), zoned }
         }
     };
     below.names = names::unique(below.exprs.iter().enumerate().map(|(i, e)| name_of(e, scope, &items, i)).collect());

@@ -22,6 +22,7 @@ mod physical;
 pub mod place;
 mod prune;
 pub mod query;
+mod rank;
 mod refuse;
 mod rel;
 pub mod scope;

@@ -5,7 +5,7 @@
 //! once per window); 3. a window aggregate directly over a window table function assigns the windows itself (sessions: if it
 //! groups by the columns of the table function's `PARTITION BY`).
 
-use super::rel::{self, Calc, Rel};
+use super::rel::{self, Calc, Rank, Rel};
 use crate::expr::Expr;
 use crate::graph::{WindowAggregateSpec, WindowInput};
 use crate::types::{Field, Schema};
@@ -21,6 +21,7 @@ pub fn normalise(tree: Rel) -> Rel {
         Rel::WindowTable { input, spec, schema } => {
             Rel::WindowTable { input: Box::new(normalise(*input)), spec, schema }
         }
+        Rel::Rank(rank) => Rel::Rank(Rank { input: Box::new(normalise(*rank.input)), ..rank }),
         Rel::WindowAggregate { input, spec, schema } => fuse(normalise(*input), spec, schema),
         Rel::Union { inputs, schema } => {
             let mut flat = Vec::with_capacity(inputs.len());
@@ -48,6 +49,10 @@ fn normalise_calc(calc: Calc) -> Rel {
         Rel::WindowTable { input, spec, schema } => {
             let window = WindowTableParts { input, spec, schema };
             push_below(calc.filter, calc.projection, calc.schema, window)
+        }
+        Rel::Rank(rank) if calc.filter.is_some() => {
+            let calc = Calc { input: Box::new(Rel::Values { rows: vec![], schema: rank.schema.clone() }), ..calc };
+            super::rank::bound(calc, rank, normalise_calc)
         }
         input => Rel::Calc(Calc { input: Box::new(input), ..calc }),
     }
@@ -132,7 +137,7 @@ fn retype(expr: &Expr, schema: &Schema) -> Expr {
 
 /// `WindowAggregate(Calc(WindowTable(x)))` becomes `WindowAggregate(Calc(x))` that assigns the windows.
 fn fuse(input: Rel, mut spec: WindowAggregateSpec, schema: Schema) -> Rel {
-    let WindowInput::Attached { window_start, window_end } = spec.input else {
+    let WindowInput::Attached { window_start, window_end, .. } = spec.input else {
         return Rel::WindowAggregate { input: Box::new(input), spec, schema };
     };
     let fusible = |calc: &Calc| {

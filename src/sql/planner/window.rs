@@ -113,6 +113,7 @@ impl QueryBinder<'_> {
             return Err(crate::error::Error::internal("a rowtime outside of its input"));
         };
         let bound = DataType::not_null(TypeKind::Timestamp(3, TimestampKind::Regular));
+        let zoned = matches!(clock.kind, TypeKind::TimestampLtz(..));
         // As in Flink, the former time attribute is an ordinary timestamp from here on.
         for field in &mut fields {
             if field.data_type.kind.is_rowtime() {
@@ -124,7 +125,7 @@ impl QueryBinder<'_> {
         let properties = [WindowProperty::Start, WindowProperty::End, WindowProperty::Time];
         for ((name, data_type), property) in WINDOW_COLUMNS.iter().zip([bound.clone(), bound, clock]).zip(properties) {
             fields.push(Field::new(*name, data_type));
-            windows.push(Some(WindowColumn { window: id, property }));
+            windows.push(Some(WindowColumn { window: id, property, zoned }));
         }
         let rel = Rel::WindowTable { input: Box::new(input.rel), spec, schema: Schema::new(fields) };
         Ok(Bound { rel, windows })
