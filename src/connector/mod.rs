@@ -17,6 +17,8 @@ use crate::graph::{ConnectorSpec, SinkSpec, SourceSpec};
 use crate::id::{JobId, OperatorId};
 use crate::types::Schema;
 
+pub use options::parse_bytes;
+
 /// Most rows of one source batch.
 pub const MAX_BATCH_ROWS: usize = 8192;
 /// Longest time that a reader may spend in one `poll`, ms; a `Pending` is answered at once instead.

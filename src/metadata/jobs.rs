@@ -69,7 +69,7 @@ impl Metadata {
         const INSERT: &str = concat!(
             "INSERT INTO jobs (",
             job_columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
         );
         const LABEL: &str = "INSERT INTO job_labels (job_id, key, value) VALUES ($1, $2, $3)";
 
@@ -77,6 +77,7 @@ impl Metadata {
         let plan = to_json("plan", &job.plan)?;
         let settings = to_json("settings", &job.settings)?;
         let (attempt, restarts) = (to_i64("attempt", job.attempt)?, to_i64("restarts", job.restarts)?);
+        let failed_checkpoints = to_i64("failed_checkpoints", job.failed_checkpoints)?;
         let stored = self
             .run("storing a job", async {
                 on!(self, p => {
@@ -98,6 +99,7 @@ impl Metadata {
                         .bind(job.status.as_str()).bind(job.desired.as_str()).bind(attempt).bind(restarts)
                         .bind(&job.owner).bind(job.lease_until_ms).bind(job.failure.as_deref().map(storable))
                         .bind(job.created_ms).bind(job.started_ms).bind(job.ended_ms).bind(job.updated_ms)
+                        .bind(failed_checkpoints)
                         .execute(&mut *tx).await?;
                     for (key, value) in &job.settings.labels {
                         sqlx::query(LABEL).bind(&id).bind(key).bind(value).execute(&mut *tx).await?;

@@ -5,6 +5,7 @@ mod lease;
 #[path = "../../../tests/it/support/postgres.rs"]
 mod postgres_server;
 mod snapshots;
+mod statistics;
 
 use std::collections::BTreeMap;
 
@@ -55,14 +56,7 @@ pub(super) fn settings(labels: &[(&str, &str)]) -> JobSettings {
     JobSettings {
         parallelism: 2,
         max_parallelism: 128,
-        checkpointing: CheckpointSettings {
-            interval_ms: 10_000,
-            min_pause_ms: 0,
-            timeout_ms: 600_000,
-            retained: 3,
-            on_cancel: OnCancel::Retain,
-            mode: CheckpointMode::ExactlyOnce,
-        },
+        checkpointing: CheckpointSettings::default(),
         restart: RestartStrategy::default(),
         restore: None,
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
@@ -80,6 +74,7 @@ pub(super) fn job(name: &str, created_ms: i64) -> Job {
         desired: DesiredStatus::Running,
         attempt: 0,
         restarts: 0,
+        failed_checkpoints: 0,
         owner: None,
         lease_until_ms: 0,
         failure: None,
