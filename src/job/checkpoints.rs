@@ -58,6 +58,8 @@ pub struct Checkpoints {
     known: Shareable,
     /// Failed checkpoints in a row, of this attempt.
     failures: u32,
+    /// Event time was moved to its end: what is taken now can only be restored to read nothing more.
+    drained: bool,
     last_trigger_ms: i64,
     last_end_ms: Option<i64>,
     done: mpsc::UnboundedSender<UploadDone>,
@@ -84,6 +86,7 @@ impl Checkpoints {
             in_flight: VecDeque::new(),
             known: Shareable { checkpoint_id: 0, files: known },
             failures: 0,
+            drained: false,
             last_trigger_ms: now_ms(),
             last_end_ms: None,
             done,
@@ -150,6 +153,11 @@ impl Checkpoints {
     /// When the next snapshot expires.
     pub fn deadline_ms(&self) -> Option<i64> {
         self.in_flight.iter().map(|f| f.pending.deadline_ms()).min()
+    }
+
+    /// Notes that the sources were told to drain.
+    pub fn set_drained(&mut self) {
+        self.drained = true;
     }
 
     /// Notes that a periodic checkpoint could not even be requested, so that the next try comes an interval later.
@@ -232,7 +240,7 @@ impl Checkpoints {
 
     async fn publish(&mut self) -> Result<Option<Outcome>> {
         let Some(oldest) = self.in_flight.front() else { return Ok(None) };
-        let manifest = oldest.manifest(&self.job)?;
+        let manifest = oldest.manifest(&self.job, self.drained)?;
         let not_stored =
             |e: &Error| Error::unavailable("manifest_not_stored", format!("storing {} failed: {e}", manifest.key));
         let (store, encoded) = (&oldest.requested.store, manifest.encode()?);
@@ -329,8 +337,12 @@ impl Checkpoints {
         // What begins later shares with the newest completed one, which is retained.
         let in_use_from = self.in_flight.iter().filter_map(|f| f.in_use_from).min().unwrap_or(u64::MAX);
         tokio::spawn(async move {
-            if let Err(error) = retention.lock().await.retire(retained, in_use_from).await {
+            let mut retention = retention.lock().await;
+            if let Err(error) = retention.retire(retained, in_use_from).await {
                 tracing::warn!(job.id = %job, %error, "retiring old checkpoints failed; the next checkpoint tries again");
+            }
+            if let Err(error) = retention.subsume_claimed(retained).await {
+                tracing::warn!(job.id = %job, %error, "deleting the claimed snapshot failed; the next checkpoint tries again");
             }
         });
     }

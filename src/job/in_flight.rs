@@ -192,8 +192,8 @@ impl InFlight {
         self.subtasks.values().copied().collect()
     }
 
-    /// What to publish, once every part is stored.
-    pub fn manifest(&self, job: &Job) -> Result<Manifest> {
+    /// What to publish, once every part is stored. `drained`: event time was moved to its end.
+    pub fn manifest(&self, job: &Job, drained: bool) -> Result<Manifest> {
         let Requested { snapshot, store, .. } = &self.requested;
         let key = store
             .key_of(&snapshot.location)
@@ -214,6 +214,7 @@ impl InFlight {
             attempt: snapshot.attempt,
             kind: snapshot.kind,
             trigger: snapshot.trigger,
+            drained,
             created_ms: snapshot.started_ms,
             key,
             sql: job.sql.clone(),

@@ -19,6 +19,7 @@ pub mod prepare;
 pub mod query;
 pub mod restart;
 pub mod restart_settings;
+pub mod restore_point;
 pub mod retry;
 pub mod service;
 pub mod settings;
@@ -40,6 +41,7 @@ use crate::storage::Store;
 
 pub use command::{Command, SavepointRequest, StopRequest};
 pub use preflight::Warning;
+pub use restore_point::RestartRequest;
 pub use service::JobService;
 pub use settings::SubmitRequest;
 

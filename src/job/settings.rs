@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::graph::DEFAULT_MAX_PARALLELISM;
-use crate::metadata::{JobSettings, RestartStrategy};
+use crate::metadata::{JobSettings, OnCorrupt, RestartStrategy};
 use crate::sql::duration::parse_ms;
 
 use super::{checkpoint_settings, restart_settings};
 
+pub use super::restore_point::{RestoreFrom, RestoreRequest};
 pub use checkpoint_settings::CheckpointingRequest;
 
 /// Most key groups, as in Flink.
@@ -43,20 +44,12 @@ pub struct SubmitRequest {
     pub restart: Option<RestartStrategy>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreRequest>,
+    /// What to do when the newest snapshot cannot be read; default: `fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_corrupt: Option<OnCorrupt>,
     /// For filtering lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
-}
-
-/// The snapshot to start from.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RestoreRequest {
-    /// `latest` (of the newest job with the same name), a snapshot's id, or the URI of a snapshot.
-    pub from: String,
-    /// Whether state that no operator of the new plan claims may be dropped.
-    #[serde(default)]
-    pub allow_non_restored_state: bool,
 }
 
 /// Resolves everything but `restore`. Errors carry a JSON pointer if the body is wrong, else name the `SET` option.
@@ -70,7 +63,9 @@ pub fn resolve(request: &SubmitRequest, options: &BTreeMap<String, String>, serv
         None => restart_settings::from_options(options)?.unwrap_or_default(),
     };
     let labels = request.labels.clone().unwrap_or_default();
-    let settings = JobSettings { parallelism, max_parallelism, checkpointing, restart, restore: None, labels };
+    let on_corrupt = request.on_corrupt.unwrap_or(OnCorrupt::Fail);
+    let settings =
+        JobSettings { parallelism, max_parallelism, checkpointing, restart, restore: None, on_corrupt, labels };
     check(request, &settings)?;
     Ok(settings)
 }

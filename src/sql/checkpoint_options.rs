@@ -204,8 +204,8 @@ pub(super) const OPTIONS: &[FlinkOption] = &[
     option(
         "execution.state-recovery.claim-mode",
         "NO_CLAIM",
-        Always("NO_CLAIM"),
-        "the first checkpoint of the new job is a full one and references nothing of the snapshot, which stays its owner's",
+        Honoured(OneOf(&["CLAIM", "NO_CLAIM"])),
+        "the same. `LEGACY`, which Flink 2 does not have any more, is refused",
     ),
     option("execution.savepoint-restore-mode", "", Alias("execution.state-recovery.claim-mode"), ""),
     option("execution.state-recovery.from-local", "false", NoEffect, LOCAL),
