@@ -70,15 +70,7 @@ impl QueryBinder<'_> {
         }
         let window = match function.as_str() {
             "TUMBLE" => WindowKind::Tumble { size_ms: needed("SIZE")?, offset_ms },
-            "HOP" => {
-                let (size_ms, slide_ms) = (needed("SIZE")?, needed("SLIDE")?);
-                if size_ms % slide_ms != 0 {
-                    let message = "the size of HOP must be a whole multiple of its slide (the slide comes first)";
-                    let at = argument("SLIDE").and_then(place::position).unwrap_or(at);
-                    return Err(place::error("sql_type", message, at));
-                }
-                WindowKind::Hop { size_ms, slide_ms, offset_ms }
-            }
+            "HOP" => WindowKind::Hop { size_ms: needed("SIZE")?, slide_ms: needed("SLIDE")?, offset_ms },
             "CUMULATE" => {
                 let (size_ms, step_ms) = (needed("SIZE")?, needed("STEP")?);
                 if size_ms % step_ms != 0 {
