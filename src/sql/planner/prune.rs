@@ -140,12 +140,6 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             spec.rowtime = layout.index(spec.rowtime);
             spec.partition_by.iter_mut().for_each(|column| *column = layout.index(*column));
             let mut fields = input.schema().fields.clone();
-            for slot in layout.columns.values_mut() {
-                slot.data_type.kind = slot.data_type.kind.regular();
-            }
-            for field in &mut fields {
-                field.data_type.kind = field.data_type.kind.regular();
-            }
             for (i, field) in schema.fields.iter().enumerate().skip(arity) {
                 layout.columns.insert(i, slot(fields.len(), field.data_type.clone()));
                 fields.push(field.clone());
