@@ -4,6 +4,7 @@
 //! the vertex's input edges, each further operator takes the output of the one before; 3. operator ids are unique and
 //! depend only on the plan's structure and names; 4. everything here is serialisable and versioned by [`PLAN_VERSION`].
 
+pub mod join;
 pub mod key_group;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::collections::BTreeMap;
 use crate::expr::Expr;
 use crate::id::OperatorId;
 use crate::types::{DataType, Schema};
+
+pub use join::{IntervalJoinSpec, JoinCondition, JoinInputKey, JoinKey, JoinKind, JoinSpec, TemporalJoinSpec};
 
 /// Version of the stored form of [`JobGraph`].
 pub const PLAN_VERSION: u32 = 1;
@@ -79,6 +82,9 @@ pub enum OperatorKind {
     Calc(CalcSpec),
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
+    Join(JoinSpec),
+    IntervalJoin(IntervalJoinSpec),
+    TemporalJoin(TemporalJoinSpec),
     Sink(SinkSpec),
     /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
     Values {
@@ -89,7 +95,13 @@ pub enum OperatorKind {
 impl OperatorKind {
     /// Whether it has keyed state, and so a share of the job's memory.
     pub fn is_keyed(&self) -> bool {
-        matches!(self, OperatorKind::WindowAggregate(_))
+        matches!(
+            self,
+            OperatorKind::WindowAggregate(_)
+                | OperatorKind::Join(_)
+                | OperatorKind::IntervalJoin(_)
+                | OperatorKind::TemporalJoin(_)
+        )
     }
 }
 

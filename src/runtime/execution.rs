@@ -447,6 +447,9 @@ impl Opener<'_> {
                     .with_context(&self.context),
                 )
             }
+            OperatorKind::Join(_) | OperatorKind::IntervalJoin(_) | OperatorKind::TemporalJoin(_) => {
+                return Err(Error::internal("a plan with joins"));
+            }
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {
                 return Err(Error::internal("a source cannot have an input"));

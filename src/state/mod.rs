@@ -20,6 +20,7 @@ pub mod integers;
 pub mod key_codec;
 pub mod key_table;
 mod memory;
+mod nested_codec;
 mod restore;
 
 use std::ops::Range;

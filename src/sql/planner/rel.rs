@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
-use crate::graph::{WindowAggregateSpec, WindowTableSpec};
+use crate::graph::{JoinCondition, WindowAggregateSpec, WindowTableSpec};
 use crate::types::{DataType, Schema, TypeKind};
 
 /// A relational operator over its inputs.
@@ -21,6 +21,7 @@ pub enum Rel {
     WindowTable { input: Box<Rel>, spec: WindowTableSpec, schema: Schema },
     WindowAggregate { input: Box<Rel>, spec: WindowAggregateSpec, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
+    Join(Join),
 }
 
 /// Reads columns of a table.
@@ -41,6 +42,24 @@ pub struct Calc {
     pub schema: Schema,
 }
 
+/// Joins two inputs; its columns are `condition.output` of left and right columns.
+#[derive(Debug, Clone)]
+pub struct Join {
+    pub left: Box<Rel>,
+    pub right: Box<Rel>,
+    pub condition: JoinCondition,
+    pub form: JoinForm,
+    pub schema: Schema,
+}
+
+/// How long a join keeps rows; the columns are those of each input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinForm {
+    Regular,
+    Interval { left_time: usize, right_time: usize, lower_ms: i64, upper_ms: i64 },
+    Temporal { left_time: usize, right_time: usize },
+}
+
 impl Rel {
     /// The output's columns.
     pub fn schema(&self) -> &Schema {
@@ -50,7 +69,8 @@ impl Rel {
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
-            | Rel::Union { schema, .. } => schema,
+            | Rel::Union { schema, .. }
+            | Rel::Join(Join { schema, .. }) => schema,
         }
     }
     /// The output's columns, to be renamed.
@@ -61,7 +81,8 @@ impl Rel {
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
-            | Rel::Union { schema, .. } => schema,
+            | Rel::Union { schema, .. }
+            | Rel::Join(Join { schema, .. }) => schema,
         }
     }
     /// All columns as expressions.

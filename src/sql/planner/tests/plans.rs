@@ -52,6 +52,9 @@ fn shown(sql: &str) -> String {
                 },
                 OperatorKind::Sink(_) => "sink",
                 OperatorKind::Values { .. } => "values",
+                OperatorKind::Join(_) => "join",
+                OperatorKind::IntervalJoin(_) => "interval_join",
+                OperatorKind::TemporalJoin(_) => "temporal_join",
             })
             .collect();
         let parallelism = vertex.parallelism.map(|p| format!(" x{p}")).unwrap_or_default();
