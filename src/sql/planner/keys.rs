@@ -27,13 +27,9 @@ pub fn unique_keys(rel: &Rel) -> Vec<UniqueKey> {
             key.filter(|k| !k.is_empty()).into_iter().collect()
         }
         Rel::Values { rows, .. } if rows.len() <= 1 => vec![vec![]],
-        Rel::Calc(calc) => {
-            let inner = unique_keys(&calc.input);
-            let places = |column: &usize| -> Option<usize> {
-                calc.projection.iter().position(|e| matches!(e, Expr::Column { index, .. } if index == column))
-            };
-            inner.iter().filter_map(|key| key.iter().map(places).collect()).collect()
-        }
+        Rel::Calc(calc) => moved(&unique_keys(&calc.input), |column| {
+            calc.projection.iter().position(|e| matches!(e, Expr::Column { index, .. } if *index == column))
+        }),
         Rel::WindowAggregate { spec, .. } => {
             use crate::graph::WindowProperty as P;
             let base = spec.keys.len() + spec.aggregates.len();
@@ -43,6 +39,33 @@ pub fn unique_keys(rel: &Rel) -> Vec<UniqueKey> {
         Rel::Join(join) => of_join(join),
         _ => vec![],
     })
+}
+
+/// The unique keys by which an update of the relation tells which row it means: of two rows that replace each other they
+/// have the same values. Source: Flink's `FlinkRelMdUpsertKeys`.
+pub fn upsert_keys(rel: &Rel) -> Vec<UniqueKey> {
+    match rel {
+        Rel::Calc(calc) => moved(&upsert_keys(&calc.input), |column| {
+            calc.projection.iter().position(|e| matches!(e, Expr::Column { index, .. } if *index == column))
+        }),
+        Rel::Join(join) => {
+            // Rows that replace each other share the join's keys only if these are in the key.
+            let place = |column: usize| join.condition.output.iter().position(|o| *o == column);
+            let arity = join.left.schema().fields.len();
+            let of = |column: fn(&crate::graph::JoinKey) -> usize, base: usize| -> Option<UniqueKey> {
+                join.condition.keys.iter().map(|k| place(column(k) + base)).collect()
+            };
+            let sides = [of(|k| k.left, 0), of(|k| k.right, arity)];
+            let holds = |key: &UniqueKey| sides.iter().flatten().any(|side| side.iter().all(|c| key.contains(c)));
+            unique_keys(rel).into_iter().filter(|key| holds(key)).collect()
+        }
+        other => unique_keys(other),
+    }
+}
+
+/// The keys whose columns all have a place in another relation.
+fn moved(keys: &[UniqueKey], place: impl Fn(usize) -> Option<usize>) -> Vec<UniqueKey> {
+    minimal(keys.iter().filter_map(|key| key.iter().map(|c| place(*c)).collect()).collect())
 }
 
 fn of_join(join: &Join) -> Vec<UniqueKey> {
@@ -81,11 +104,20 @@ fn of_join(join: &Join) -> Vec<UniqueKey> {
 
 /// How a regular join on these columns finds a row of the input again.
 pub fn join_input_key(rel: &Rel, join_columns: &[usize]) -> JoinInputKey {
-    let unique = unique_keys(rel);
+    let unique = upsert_keys(rel);
     if unique.iter().any(|key| key.iter().all(|c| join_columns.contains(c))) {
         return JoinInputKey::Keys;
     }
-    unique.into_iter().next().map_or(JoinInputKey::None, JoinInputKey::Unique)
+    let found = unique.into_iter().find(|key| join_columns.iter().all(|c| key.contains(c)));
+    found.map_or(JoinInputKey::None, JoinInputKey::Unique)
+}
+
+/// Whether a row of an input replaces another only under the same join keys: they are columns of one of its keys.
+pub fn replaces_by_key(join: &Join, input: usize) -> bool {
+    let rel = if input == 0 { &join.left } else { &join.right };
+    let columns = join.condition.keys.iter().map(|k| if input == 0 { k.left } else { k.right });
+    let columns: Vec<usize> = columns.collect();
+    upsert_keys(rel).iter().any(|key| columns.iter().all(|c| key.contains(c)))
 }
 
 /// Sorted, without keys that contain another.
