@@ -9,6 +9,7 @@
 pub mod aggregate;
 pub mod calc;
 pub mod event_time;
+pub mod join;
 pub mod key_hasher;
 #[cfg(test)]
 mod test_support;

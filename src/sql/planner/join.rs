@@ -19,9 +19,6 @@ use crate::types::{Field, Schema, TypeKind};
 /// Functions that give null when an argument is null, so that a comparison with them is not true then.
 const STRICT: &[&str] = &["=", "<>", "<", "<=", ">", ">=", "BETWEEN", "LIKE", "+", "-", "*", "/", "%", "NEGATE"];
 
-/// Whether the runtime has the operators.
-const RUNS: bool = false;
-
 /// Which inputs an expression reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -56,9 +53,6 @@ pub fn settle(tree: Tree, conditions: Vec<Expr>, environment: &Environment) -> R
         }
         Tree::Join(join) => *join,
     };
-    if !RUNS {
-        return unsupported("joins are not supported", "write the inputs to one table", join.at);
-    }
     let arity = join.left.schema().fields.len();
     let kind = conditions.iter().fold(join.kind, |kind, condition| simplified(kind, condition, arity));
     let (mut left, mut right, mut own, mut above) = (vec![], vec![], vec![], vec![]);
@@ -148,6 +142,9 @@ pub fn build(kind: JoinKind, inputs: Inputs, fields: Vec<Field>, environment: &E
             None => (JoinForm::Regular, condition),
         },
     };
+    if form != JoinForm::Regular {
+        return unsupported("joins in time are not supported", "leave out the bounds on time", at);
+    }
     let mut sides = [Computed::new(arity), Computed::new(right_arity)];
     let (mut keys, mut residual) = (Vec::new(), Vec::new());
     for condition in rest {
