@@ -92,6 +92,19 @@ pub struct IntervalJoinSpec {
     pub upper_ms: i64,
 }
 
+/// `CROSS JOIN UNNEST(collection)`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UnnestSpec {
+    /// Over the input.
+    pub collection: Expr,
+    /// Whether a row without elements is emitted with nulls (`LEFT JOIN`).
+    pub keeps_empty: bool,
+    /// Whether the number of each element, from 1, is the last column.
+    pub ordinality: bool,
+    /// The emitted columns, of the input's and then the elements'.
+    pub output: Vec<usize>,
+}
+
 /// A temporal join in event time: each left row with the version of the right row that was valid at its time.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TemporalJoinSpec {

@@ -14,7 +14,9 @@ use crate::id::OperatorId;
 use crate::types::changelog::ChangelogMode;
 use crate::types::{DataType, Schema};
 
-pub use join::{IntervalJoinSpec, JoinCondition, JoinInputKey, JoinKey, JoinKind, JoinSpec, TemporalJoinSpec};
+pub use join::{
+    IntervalJoinSpec, JoinCondition, JoinInputKey, JoinKey, JoinKind, JoinSpec, TemporalJoinSpec, UnnestSpec,
+};
 
 /// Version of the stored form of [`JobGraph`].
 pub const PLAN_VERSION: u32 = 1;
@@ -89,6 +91,7 @@ pub enum OperatorKind {
     Join(JoinSpec),
     IntervalJoin(IntervalJoinSpec),
     TemporalJoin(TemporalJoinSpec),
+    Unnest(UnnestSpec),
     Sink(SinkSpec),
     /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
     Values {

@@ -13,6 +13,7 @@ pub mod join;
 pub mod key_hasher;
 #[cfg(test)]
 mod test_support;
+pub mod unnest;
 pub mod window;
 pub mod window_aggregate;
 pub mod window_table;

@@ -27,6 +27,7 @@ use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
 use crate::operator::join::JoinOperator;
 use crate::operator::key_hasher::KeyHasher;
+use crate::operator::unnest::UnnestOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
 use crate::operator::window_table::WindowTableOperator;
 use crate::state::{RestoredState, SharedMemory, StateContext};
@@ -453,6 +454,7 @@ impl Opener<'_> {
                     .with_context(&self.context),
                 )
             }
+            OperatorKind::Unnest(unnest) => Box::new(UnnestOperator::new(unnest, &operator.output, &self.context)?),
             OperatorKind::Join(join) => {
                 let state = self.state_context(operator);
                 Box::new(JoinOperator::open(join, two(inputs)?, &operator.output, &self.context, &state)?)

@@ -94,6 +94,7 @@ fn accepts(rel: &Rel, input: usize) -> bool {
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } => true,
         Rel::WindowTable { .. } | Rel::WindowAggregate { .. } => false,
         Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. }),
+        Rel::Unnest(_) => true,
     }
 }
 
@@ -106,7 +107,7 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
         Rel::Values { .. } | Rel::WindowAggregate { .. } => ChangelogMode::INSERT_ONLY,
-        Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => all(),
+        Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } | Rel::Unnest(_) => all(),
         Rel::Join(join) => match (join.form, join.condition.kind) {
             (JoinForm::Temporal { .. }, _) => inputs.first().copied().unwrap_or(ChangelogMode::INSERT_ONLY),
             (_, JoinKind::Inner | JoinKind::Semi) => all(),
@@ -124,6 +125,8 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         Rel::Calc(Calc { filter: Some(_), .. }) => true,
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
         Rel::WindowAggregate { .. } => true,
+        // Which elements an update takes away only the row before tells.
+        Rel::Unnest(_) => true,
         Rel::Join(join) => match (join.form, input) {
             (JoinForm::Temporal { .. }, 0) => required,
             (JoinForm::Temporal { .. }, _) => false,
@@ -143,7 +146,8 @@ fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
         | Rel::Union { .. }
         | Rel::WindowTable { .. }
         | Rel::WindowAggregate { .. }
-        | Rel::Join(_) => {}
+        | Rel::Join(_)
+        | Rel::Unnest(_) => {}
     }
 }
 
@@ -176,6 +180,7 @@ fn name(rel: &Rel) -> String {
             format!("WindowTableFunction(window=[{}])", display::window(&spec.window, spec.rowtime, input.schema()))
         }
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
+        Rel::Unnest(unnest) => display::unnest(unnest, unnest.input.schema()),
         Rel::Join(join) => display::join(join, join.left.schema(), join.right.schema()),
     }
 }

@@ -208,6 +208,17 @@ pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
     format!("{function}({distinct}{argument}){filter}")
 }
 
+/// `Correlate(invocation=[UNNEST(…)], joinType=[…], select=[…])`.
+pub fn unnest(unnest: &super::rel::Unnest, input: &Schema) -> String {
+    let kind = if unnest.spec.keeps_empty { "LEFT" } else { "INNER" };
+    let ordinality = if unnest.spec.ordinality { " WITH ORDINALITY" } else { "" };
+    format!(
+        "Correlate(invocation=[UNNEST({}){ordinality}], joinType=[{kind}], select=[{}])",
+        expr(&unnest.spec.collection, input),
+        names(&unnest.schema)
+    )
+}
+
 /// `Join(joinType=[InnerJoin], where=[…], select=[…])`, as Flink names the forms.
 pub fn join(join: &super::rel::Join, left: &Schema, right: &Schema) -> String {
     let mut both = left.clone();

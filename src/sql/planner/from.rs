@@ -21,6 +21,20 @@ use crate::types::{DataType, Field, Schema, TimestampKind, TypeKind};
 pub enum Tree {
     Leaf(Box<Bound>),
     Join(Box<JoinTree>),
+    Unnest(Box<UnnestTree>),
+}
+
+/// A collection of each row of the input, as rows beside it.
+#[derive(Debug, Clone)]
+pub struct UnnestTree {
+    pub input: Tree,
+    pub collection: Expr,
+    pub keeps_empty: bool,
+    pub ordinality: bool,
+    /// Over all columns, all to hold.
+    pub condition: Vec<Expr>,
+    /// The input's columns, then the elements'.
+    pub schema: Schema,
 }
 
 /// A join.
@@ -53,6 +67,7 @@ impl Tree {
         match self {
             Tree::Leaf(bound) => bound.rel.schema(),
             Tree::Join(join) => &join.schema,
+            Tree::Unnest(unnest) => &unnest.schema,
         }
     }
 }
@@ -127,6 +142,9 @@ impl QueryBinder<'_> {
         if let TableFactor::NestedJoin { table_with_joins, alias: None } = factor {
             return self.bind_joined(table_with_joins, ctes);
         }
+        if let TableFactor::UNNEST { .. } = factor {
+            return self.bind_lone_unnest(factor);
+        }
         let (bound, qualifier) = self.bind_factor(factor, ctes)?;
         let columns = 0..bound.rel.schema().fields.len();
         Ok(From { tree: Tree::Leaf(Box::new(bound)), tables: vec![ScopeTable { qualifier, columns }], merged: vec![] })
@@ -169,6 +187,9 @@ impl QueryBinder<'_> {
         ctes: Option<&Ctes<'_>>,
         at: Position,
     ) -> Result<From> {
+        if let TableFactor::UNNEST { .. } = relation {
+            return self.bind_unnest(left, relation, kind, constraint, at);
+        }
         let as_of = match relation {
             TableFactor::Table { version: Some(TableVersion::ForSystemTimeAsOf(time)), .. } => {
                 Some(self.as_of(time, &left, kind, at)?)
@@ -207,6 +228,86 @@ impl QueryBinder<'_> {
         let tree =
             Tree::Join(Box::new(JoinTree { kind, left: left.tree, right: right.tree, condition, as_of, schema, at }));
         Ok(From { tree, tables: scope.tables, merged: scope.merged })
+    }
+
+    /// `UNNEST` without a table before it: of a constant.
+    fn bind_lone_unnest(&self, factor: &TableFactor) -> Result<From> {
+        let at = self.position(factor);
+        let one = Expr::literal(crate::expr::Scalar::Int(0), TypeKind::Int);
+        let schema = Schema::new(vec![Field::new("$row", one.data_type().clone())]);
+        let rel = super::rel::Rel::Values { rows: vec![vec![one]], schema };
+        let row = Bound { rel, windows: vec![None] };
+        let left = From { tree: Tree::Leaf(Box::new(row)), tables: vec![], merged: vec![] };
+        let bound = self.bind_unnest(left, factor, JoinKind::Inner, &JoinConstraint::None, at)?;
+        let mut tables = bound.tables;
+        for table in &mut tables {
+            table.columns = table.columns.start - 1..table.columns.end - 1;
+        }
+        let mut all = super::join::settle(bound.tree, vec![], self.environment)?;
+        let columns = all.rel.columns().split_off(1);
+        let names = all.rel.schema().fields.iter().skip(1).map(|f| f.name.clone()).collect();
+        all.rel = all.rel.project(columns, names);
+        all.windows.remove(0);
+        Ok(From { tree: Tree::Leaf(Box::new(all)), tables, merged: vec![] })
+    }
+
+    fn bind_unnest(
+        &self,
+        left: From,
+        factor: &TableFactor,
+        kind: JoinKind,
+        constraint: &JoinConstraint,
+        at: Position,
+    ) -> Result<From> {
+        super::refuse::factor(factor, at)?;
+        let TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } = factor else {
+            return Err(crate::error::Error::internal("not an UNNEST"));
+        };
+        let [node] = array_exprs.as_slice() else {
+            return unsupported("UNNEST of several collections is not supported", "use one UNNEST for each", at);
+        };
+        let mut scope = left.scope(None);
+        let collection = Binder::new(&scope, self.environment, at).bind(node)?;
+        let Some(mut columns) = crate::operator::unnest::columns(&collection.data_type().kind, *with_ordinality) else {
+            let message = format!("UNNEST takes an ARRAY, a MAP or a MULTISET, not {}", collection.data_type());
+            return Err(place::error("sql_type", message, place::position(node).unwrap_or(at)));
+        };
+        let named = alias.as_ref().map_or(&[][..], |a| &a.columns);
+        if !named.is_empty() && named.len() != columns.len() {
+            let message = format!("{} column names for {} columns", named.len(), columns.len());
+            return Err(place::error("sql_type", message, at));
+        }
+        for (column, name) in columns.iter_mut().zip(named) {
+            column.name.clone_from(&name.name.value);
+        }
+        let arity = scope.schema.fields.len();
+        let qualifier = alias.as_ref().map(|a| a.name.value.clone());
+        scope.tables.push(ScopeTable { qualifier, columns: arity..arity + columns.len() });
+        scope.schema.fields.extend(columns);
+        let condition = match constraint {
+            JoinConstraint::None => vec![],
+            JoinConstraint::On(node) => {
+                let bound = Binder::new(&scope, self.environment, at).bind_predicate(node, "ON")?;
+                let is_true = matches!(bound, Expr::Literal { value: crate::expr::Scalar::Boolean(true), .. });
+                if is_true { vec![] } else { super::rel::conjuncts(bound) }
+            }
+            _ => return unsupported("UNNEST with USING or NATURAL is not supported", "use CROSS JOIN UNNEST", at),
+        };
+        let keeps_empty = match kind {
+            JoinKind::Inner => false,
+            JoinKind::Left if condition.is_empty() => true,
+            JoinKind::Left => {
+                return unsupported("LEFT JOIN UNNEST with a condition is not supported", "write ON TRUE", at);
+            }
+            _ => return unsupported("UNNEST can only be joined with CROSS, INNER or LEFT", "use CROSS JOIN", at),
+        };
+        let mut schema = scope.schema;
+        if keeps_empty {
+            schema.fields.iter_mut().skip(arity).for_each(|f| f.data_type.nullable = true);
+        }
+        let ordinality = *with_ordinality;
+        let tree = UnnestTree { input: left.tree, collection, keeps_empty, ordinality, condition, schema };
+        Ok(From { tree: Tree::Unnest(Box::new(tree)), tables: scope.tables, merged: scope.merged })
     }
 
     /// The equalities of `USING` or `NATURAL`; notes what the columns are without the name of a table.

@@ -5,14 +5,14 @@
 //! those that were bound: an outer join that `WHERE` turns into an inner one keeps its nullable columns, and a time
 //! attribute keeps its type above a regular join, where it is none any more (see [`super::time`]).
 
-use super::from::{JoinTree, Tree, output_fields};
+use super::from::{JoinTree, Tree, UnnestTree, output_fields};
 use super::place::{self, unsupported};
 use super::query::{Bound, WindowColumn};
-use super::rel::{self, Join, JoinForm, Rel};
+use super::rel::{self, Join, JoinForm, Rel, Unnest};
 use super::{Environment, coercion, expression, keys, time};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
-use crate::graph::{JoinCondition, JoinKey, JoinKind, WindowProperty};
+use crate::graph::{JoinCondition, JoinKey, JoinKind, UnnestSpec, WindowProperty};
 use crate::sql::ast::Position;
 use crate::types::{Field, Schema, TypeKind};
 
@@ -51,6 +51,7 @@ pub fn settle(tree: Tree, conditions: Vec<Expr>, environment: &Environment) -> R
             }
             return Ok(*bound);
         }
+        Tree::Unnest(unnest) => return settle_unnest(*unnest, conditions, environment),
         Tree::Join(join) => *join,
     };
     let arity = join.left.schema().fields.len();
@@ -87,6 +88,27 @@ pub fn settle(tree: Tree, conditions: Vec<Expr>, environment: &Environment) -> R
         bound.rel = bound.rel.filter(filter);
     }
     Ok(bound)
+}
+
+fn settle_unnest(unnest: UnnestTree, conditions: Vec<Expr>, environment: &Environment) -> Result<Bound> {
+    let arity = unnest.input.schema().fields.len();
+    let (below, above): (Vec<Expr>, Vec<Expr>) =
+        conditions.into_iter().chain(unnest.condition).partition(|c| side(c, arity) == Side::Left);
+    let input = settle(unnest.input, below, environment)?;
+    let fields = output_fields(&unnest.schema);
+    let mut windows = input.windows;
+    windows.resize(fields.len(), None);
+    let spec = UnnestSpec {
+        collection: unnest.collection,
+        keeps_empty: unnest.keeps_empty,
+        ordinality: unnest.ordinality,
+        output: (0..fields.len()).collect(),
+    };
+    let mut rel = Rel::Unnest(Unnest { input: Box::new(input.rel), spec, schema: Schema::new(fields) });
+    if let Some(filter) = rel::conjunction(above) {
+        rel = rel.filter(filter);
+    }
+    Ok(Bound { rel, windows })
 }
 
 /// The kind under a condition that is not true for null-padded rows.

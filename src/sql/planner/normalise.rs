@@ -6,7 +6,7 @@
 //! filter over a join sinks into the inputs that it is about.
 
 use super::join;
-use super::rel::{self, Calc, Join, Rel};
+use super::rel::{self, Calc, Join, Rel, Unnest};
 use crate::expr::Expr;
 use crate::graph::{WindowAggregateSpec, WindowInput};
 use crate::types::{Field, Schema};
@@ -33,6 +33,7 @@ pub fn normalise(tree: Rel) -> Rel {
             }
             Rel::Union { inputs: flat, schema }
         }
+        Rel::Unnest(unnest) => Rel::Unnest(Unnest { input: Box::new(normalise(*unnest.input)), ..unnest }),
         Rel::Join(join) => {
             let (left, right) = (Box::new(normalise(*join.left)), Box::new(normalise(*join.right)));
             Rel::Join(Join { left, right, ..join })

@@ -143,6 +143,16 @@ impl Builder<'_> {
                 Ok(union)
             }
             Rel::Join(join) => self.join(join),
+            Rel::Unnest(unnest) => {
+                let input = self.relation(&unnest.input)?;
+                let name = display::unnest(unnest, &input.schema);
+                let id = self.id("unnest", &input.ids);
+                let kind = OperatorKind::Unnest(unnest.spec.clone());
+                let ids = input.ids.clone();
+                let operator = OperatorSpec { id, name, kind, output: unnest.schema.clone() };
+                // As a calc, it keeps no state and does not count.
+                Ok(Stream { ids, ..self.append(input, operator, &Exchange::Forward) })
+            }
         }
     }
 

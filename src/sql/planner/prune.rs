@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::need::{self, Layout, Need, Needs, Slot};
-use super::rel::{Calc, Join, JoinForm, Rel, Scan};
+use super::rel::{Calc, Join, JoinForm, Rel, Scan, Unnest};
 use super::{Environment, SinkQuery};
 use crate::expr::Expr;
 use crate::graph::{WindowAggregateSpec, WindowInput};
@@ -161,7 +161,43 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             (Rel::Union { inputs, schema: Schema::new(fields) }, layout)
         }
         Rel::Join(join) => prune_join(join, needs, event_time, scans),
+        Rel::Unnest(unnest) => prune_unnest(unnest, needs, event_time, scans),
     }
+}
+
+fn prune_unnest(unnest: Unnest, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {
+    let Unnest { input, mut spec, schema } = unnest;
+    let arity = input.schema().fields.len();
+    let mut kept: Vec<usize> = needs.keys().copied().collect();
+    if kept.is_empty() {
+        kept.push(0);
+    }
+    let mut below = Needs::new();
+    need::collect(&spec.collection, &Need::All, &mut below);
+    for column in &kept {
+        if let Some(from) = spec.output.get(*column).filter(|from| **from < arity) {
+            need::merge_at(&mut below, *from, needs.get(column).unwrap_or(&Need::All));
+        }
+    }
+    let (input, inner) = prune(*input, &below, event_time, scans);
+    spec.collection = inner.remap(&spec.collection);
+    let new_arity = input.schema().fields.len();
+    let (mut layout, mut fields, mut output) = (Layout::default(), Vec::new(), Vec::new());
+    for column in kept {
+        let (Some(from), Some(field)) = (spec.output.get(column), schema.fields.get(column)) else { continue };
+        let found = match from.checked_sub(arity) {
+            Some(element) => slot(new_arity + element, field.data_type.clone()),
+            None => match inner.columns.get(from) {
+                Some(slot) => slot.clone(),
+                None => continue,
+            },
+        };
+        output.push(found.index);
+        fields.push(Field::new(field.name.clone(), found.data_type.clone()));
+        layout.columns.insert(column, Slot { index: output.len() - 1, ..found });
+    }
+    spec.output = output;
+    (Rel::Unnest(Unnest { input: Box::new(input), spec, schema: Schema::new(fields) }), layout)
 }
 
 fn prune_join(join: Join, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {

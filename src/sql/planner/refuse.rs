@@ -108,7 +108,9 @@ pub fn factor(factor: &TableFactor, here: Position) -> Result<()> {
         TableFactor::Derived { lateral: true, .. } | TableFactor::Function { .. } => {
             unsupported("LATERAL is not supported", "use scalar functions", here)
         }
-        TableFactor::UNNEST { .. } => unsupported("UNNEST is not supported", "read array elements with array[1]", here),
+        TableFactor::UNNEST { with_offset: true, .. } => {
+            unsupported("WITH OFFSET is not part of Flink SQL", "use WITH ORDINALITY", here)
+        }
         TableFactor::NestedJoin { alias: Some(_), .. } => {
             unsupported("a name for a join in parentheses is not supported", "name the tables in it", here)
         }

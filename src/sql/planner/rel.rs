@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
-use crate::graph::{JoinCondition, WindowAggregateSpec, WindowTableSpec};
+use crate::graph::{JoinCondition, UnnestSpec, WindowAggregateSpec, WindowTableSpec};
 use crate::types::{DataType, Schema, TypeKind};
 
 /// A relational operator over its inputs.
@@ -22,6 +22,7 @@ pub enum Rel {
     WindowAggregate { input: Box<Rel>, spec: WindowAggregateSpec, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
     Join(Join),
+    Unnest(Unnest),
 }
 
 /// Reads columns of a table.
@@ -52,6 +53,14 @@ pub struct Join {
     pub schema: Schema,
 }
 
+/// Gives each row once per element of a collection; its columns are `spec.output` of the input's and the elements'.
+#[derive(Debug, Clone)]
+pub struct Unnest {
+    pub input: Box<Rel>,
+    pub spec: UnnestSpec,
+    pub schema: Schema,
+}
+
 /// How long a join keeps rows; the columns are those of each input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinForm {
@@ -70,7 +79,8 @@ impl Rel {
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
             | Rel::Union { schema, .. }
-            | Rel::Join(Join { schema, .. }) => schema,
+            | Rel::Join(Join { schema, .. })
+            | Rel::Unnest(Unnest { schema, .. }) => schema,
         }
     }
     /// The output's columns, to be renamed.
@@ -82,7 +92,8 @@ impl Rel {
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
             | Rel::Union { schema, .. }
-            | Rel::Join(Join { schema, .. }) => schema,
+            | Rel::Join(Join { schema, .. })
+            | Rel::Unnest(Unnest { schema, .. }) => schema,
         }
     }
     /// The relations that it reads, in the order of its inputs.
@@ -94,6 +105,7 @@ impl Rel {
             }
             Rel::Union { inputs, .. } => inputs.iter().collect(),
             Rel::Join(Join { left, right, .. }) => vec![left, right],
+            Rel::Unnest(Unnest { input, .. }) => vec![input],
         }
     }
     /// [`Rel::inputs`], to be changed.
@@ -105,6 +117,7 @@ impl Rel {
             }
             Rel::Union { inputs, .. } => inputs.iter_mut().collect(),
             Rel::Join(Join { left, right, .. }) => vec![left, right],
+            Rel::Unnest(Unnest { input, .. }) => vec![input],
         }
     }
     /// All columns as expressions.

@@ -17,6 +17,10 @@ pub fn is_event_time(rel: &Rel, column: usize) -> bool {
         },
         Rel::Union { inputs, .. } => inputs.iter().all(|i| is_event_time(i, column)),
         Rel::Join(join) => of_join(join, column),
+        Rel::Unnest(unnest) => match unnest.spec.output.get(column) {
+            Some(from) if *from < unnest.input.schema().fields.len() => is_event_time(&unnest.input, *from),
+            _ => false,
+        },
         _ => true,
     }
 }

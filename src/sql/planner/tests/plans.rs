@@ -52,6 +52,7 @@ fn shown(sql: &str) -> String {
                 },
                 OperatorKind::Sink(_) => "sink",
                 OperatorKind::Values { .. } => "values",
+                OperatorKind::Unnest(_) => "unnest",
                 OperatorKind::Join(_) => "join",
                 OperatorKind::IntervalJoin(_) => "interval_join",
                 OperatorKind::TemporalJoin(_) => "temporal_join",
