@@ -316,7 +316,7 @@ mod tests {
         check(&call("COALESCE", [null(), i()]), "INT", &["7", "1", "-7", "NULL"]);
         check(&call("COALESCE", [dec(), d()]), "DOUBLE", &["0.05", "1.23", "-99.99", "NULL"]);
         check(&call("COALESCE", [lit("ab"), s()]), "STRING NOT NULL", &["ab", "ab", "ab", "ab"]);
-        check(&call("COALESCE", [ts(), ts()]), "TIMESTAMP(3)", &TS);
+        check(&call("COALESCE", [ts(), ts()]), "TIMESTAMP(3) *ROWTIME*", &TS);
         check(&call("IFNULL", [i(), int(9)]), "INT NOT NULL", &["7", "1", "-7", "9"]);
         check(&call("IFNULL", [lit("ab"), s()]), "CHAR(2) NOT NULL", &["ab", "ab", "ab", "ab"]);
         check(&call("IF", [b(), int(1), int(2)]), "INT", &["1", "2", "2", "2"]);

@@ -5,8 +5,8 @@ use sqlparser::ast::{CeilFloorKind, DateTimeField, FunctionArg, FunctionArgExpr,
 
 use super::aggregate::{self, Kind};
 use super::expression::Binder;
-use super::place::{self, unsupported};
 use super::literal;
+use super::place::{self, unsupported};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
 use crate::types::TypeKind;
