@@ -26,6 +26,7 @@ mod restore;
 pub mod row_codec;
 pub mod row_lists;
 pub mod sort_codec;
+pub mod time_buffer;
 
 use std::ops::Range;
 use std::path::PathBuf;

@@ -92,7 +92,7 @@ fn accepts(rel: &Rel, input: usize) -> bool {
     let _ = input;
     match rel {
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } => true,
-        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } => false,
+        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => false,
         Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. }),
         Rel::Unnest(_) => true,
     }
@@ -106,7 +106,7 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
         Rel::Scan(scan) => {
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
-        Rel::Values { .. } | Rel::WindowAggregate { .. } => ChangelogMode::INSERT_ONLY,
+        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => ChangelogMode::INSERT_ONLY,
         Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } | Rel::Unnest(_) => all(),
         Rel::Join(join) => match (join.form, join.condition.kind) {
             (JoinForm::Temporal { .. }, _) => inputs.first().copied().unwrap_or(ChangelogMode::INSERT_ONLY),
@@ -124,7 +124,7 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         // An update may leave what a filter lets through: only the row before tells that it was there.
         Rel::Calc(Calc { filter: Some(_), .. }) => true,
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
-        Rel::WindowAggregate { .. } => true,
+        Rel::WindowAggregate { .. } | Rel::Rank(_) => true,
         // Which elements an update takes away only the row before tells.
         Rel::Unnest(_) => true,
         Rel::Join(join) => match (join.form, input) {
@@ -145,6 +145,7 @@ fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
         | Rel::Calc(_)
         | Rel::Union { .. }
         | Rel::WindowTable { .. }
+        | Rel::Rank(_)
         | Rel::WindowAggregate { .. }
         | Rel::Join(_)
         | Rel::Unnest(_) => {}
@@ -182,5 +183,6 @@ fn name(rel: &Rel) -> String {
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
         Rel::Unnest(unnest) => display::unnest(unnest, unnest.input.schema()),
         Rel::Join(join) => display::join(join, join.left.schema(), join.right.schema()),
+        Rel::Rank(rank) => display::rank(&rank.spec, rank.window, rank.input.schema()),
     }
 }

@@ -31,6 +31,8 @@ pub struct WindowColumn {
     /// Distinguishes the windows of different table functions.
     pub window: u32,
     pub property: WindowProperty,
+    /// Whether the window is of a `TIMESTAMP_LTZ`: aligned in the session's time zone.
+    pub zoned: bool,
 }
 
 /// A bound query.
@@ -214,12 +216,21 @@ impl<'a> QueryBinder<'a> {
         let mut aggregates = Aggregates::default();
         let mut binder = Binder::new(&scope, self.environment, at);
         binder.aggregates = Some(&mut aggregates);
+        let mut group = super::grouping::expressions(&select.group_by, at)?;
+        let group_window = super::grouping::take_group_window(&mut group, &mut binder)?;
+        binder.group_window.clone_from(&group_window);
+        binder.rank = Some(None);
         binder.scalars = Some(&scalars);
         let mut items = self.bind_items(&select.projection, &mut binder)?;
         binder.scalars = None;
+        let rank = binder.rank.take().flatten();
         let having = select.having.as_ref().map(|h| binder.bind_predicate(h, "HAVING")).transpose()?;
-        let group = super::grouping::expressions(&select.group_by, at)?;
-        if !group.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
+        let mut lifted = None;
+        if let Some(rank) = rank {
+            let (lower, above) = super::rank::lift(items, rank);
+            (items, lifted) = (lower, Some(above));
+        }
+        let bound = if group_window.is_some() || !group.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
             if let Some(item) = items.iter().find(|i| subquery::has_scalar(&i.expr)) {
                 let what = "a scalar subquery beside an aggregation is not supported";
                 return unsupported(what, "aggregate in a subquery of FROM", item.at);
@@ -228,11 +239,16 @@ impl<'a> QueryBinder<'a> {
                 .iter()
                 .map(|g| Ok((Binder::new(&scope, self.environment, at).bind(g)?, self.position(*g))))
                 .collect();
-            return super::grouping::bind(input, &scope, keys?, items, having, aggregates, at);
-        }
-        let arity = scope.schema.fields.len();
-        items.iter_mut().for_each(|i| i.expr = subquery::place_scalars(&i.expr, arity));
-        Ok(project(self.join_scalars(input, &scalars, at)?, items))
+            super::grouping::bind(input, &scope, (keys?, group_window), items, having, aggregates, at)?
+        } else {
+            let arity = scope.schema.fields.len();
+            items.iter_mut().for_each(|i| i.expr = subquery::place_scalars(&i.expr, arity));
+            project(self.join_scalars(input, &scalars, at)?, items)
+        };
+        Ok(match lifted {
+            Some(rank) => rank.apply(bound),
+            None => bound,
+        })
     }
 
     /// `SELECT` without `FROM`: one row.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
-use crate::graph::{JoinCondition, UnnestSpec, WindowAggregateSpec, WindowTableSpec};
+use crate::graph::{JoinCondition, RankSpec, UnnestSpec, WindowAggregateSpec, WindowTableSpec};
+use crate::sql::ast::Position;
 use crate::types::{DataType, Schema, TypeKind};
 
 /// A relational operator over its inputs.
@@ -23,6 +24,7 @@ pub enum Rel {
     Union { inputs: Vec<Rel>, schema: Schema },
     Join(Join),
     Unnest(Unnest),
+    Rank(Rank),
 }
 
 /// Reads columns of a table.
@@ -69,12 +71,35 @@ pub enum JoinForm {
     Temporal { left_time: usize, right_time: usize },
 }
 
+/// A window's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowBounds {
+    pub start: usize,
+    pub end: usize,
+    /// Whether it is aligned in the session's time zone.
+    pub zoned: bool,
+}
+
+/// Numbers rows within partitions and keeps some; see [`RankSpec`]. The schema has the number as its last column, until
+/// pruning drops it.
+#[derive(Debug, Clone)]
+pub struct Rank {
+    pub input: Box<Rel>,
+    pub spec: RankSpec,
+    /// The window by which rows are partitioned.
+    pub window: Option<WindowBounds>,
+    /// Of `ROW_NUMBER`.
+    pub at: Position,
+    pub schema: Schema,
+}
+
 impl Rel {
     /// The output's columns.
     pub fn schema(&self) -> &Schema {
         match self {
             Rel::Scan(Scan { schema, .. })
             | Rel::Calc(Calc { schema, .. })
+            | Rel::Rank(Rank { schema, .. })
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
@@ -88,6 +113,7 @@ impl Rel {
         match self {
             Rel::Scan(Scan { schema, .. })
             | Rel::Calc(Calc { schema, .. })
+            | Rel::Rank(Rank { schema, .. })
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
@@ -100,7 +126,10 @@ impl Rel {
     pub fn inputs(&self) -> Vec<&Rel> {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
-            Rel::Calc(Calc { input, .. }) | Rel::WindowTable { input, .. } | Rel::WindowAggregate { input, .. } => {
+            Rel::Calc(Calc { input, .. })
+            | Rel::Rank(Rank { input, .. })
+            | Rel::WindowTable { input, .. }
+            | Rel::WindowAggregate { input, .. } => {
                 vec![input]
             }
             Rel::Union { inputs, .. } => inputs.iter().collect(),
@@ -112,7 +141,10 @@ impl Rel {
     pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
-            Rel::Calc(Calc { input, .. }) | Rel::WindowTable { input, .. } | Rel::WindowAggregate { input, .. } => {
+            Rel::Calc(Calc { input, .. })
+            | Rel::Rank(Rank { input, .. })
+            | Rel::WindowTable { input, .. }
+            | Rel::WindowAggregate { input, .. } => {
                 vec![input]
             }
             Rel::Union { inputs, .. } => inputs.iter_mut().collect(),
