@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::graph::JobGraph;
 use crate::id::{JobId, OperatorId, SnapshotId};
-use crate::metadata::{JobSettings, SnapshotKind, SnapshotTrigger};
+use crate::metadata::{JobSettings, SnapshotFormat, SnapshotKind, SnapshotTrigger};
 
 /// Version that this build writes.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -34,6 +34,9 @@ pub struct Manifest {
     pub attempt: u64,
     pub kind: SnapshotKind,
     pub trigger: SnapshotTrigger,
+    /// How the keyed state's files are written.
+    #[serde(default)]
+    pub format: SnapshotFormat,
     pub created_ms: i64,
     /// This object's own key; object keys below are relative to the same root.
     pub key: String,
@@ -142,6 +145,29 @@ impl Manifest {
         });
         files.chain([self.key.as_str()])
     }
+    /// Says that it lies at `key` now, its objects moved with it. `snapshot_moved` if an object lies outside its folder:
+    /// only savepoints have all their objects below it.
+    pub fn relocate(&mut self, key: &str) -> Result<()> {
+        let folder = |key: &str| key.rfind('/').map_or("", |at| &key[..=at]).to_owned();
+        let (old, new) = (folder(&self.key), folder(key));
+        for file in self.files_mut() {
+            let FileContent::Object(object) = &mut file.content else { continue };
+            let inside = object.strip_prefix(&old).ok_or_else(|| {
+                Error::corrupt(
+                    "snapshot_moved",
+                    format!("{object} does not lie in the snapshot's folder: only savepoints can be moved on their own; copy a checkpoint with the folders above it"),
+                )
+            })?;
+            *object = format!("{new}{inside}");
+        }
+        self.key = key.to_owned();
+        Ok(())
+    }
+    /// All state files, to be changed.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut StateFile> {
+        let subtasks = self.operators.iter_mut().flat_map(|o| &mut o.subtasks);
+        subtasks.filter_map(|s| s.keyed.as_mut()).flat_map(|k| &mut k.files)
+    }
     /// Bytes of keyed state.
     pub fn state_bytes(&self) -> u64 {
         self.files().map(|f| f.bytes).sum()
@@ -174,6 +200,7 @@ mod tests {
             attempt: 2,
             kind: SnapshotKind::Checkpoint,
             trigger: SnapshotTrigger::Periodic,
+            format: SnapshotFormat::Native,
             created_ms: 1,
             key: "jobs/x/chk-7-2/_metadata".into(),
             sql: "INSERT INTO a SELECT * FROM b".into(),
@@ -194,6 +221,20 @@ mod tests {
         assert_eq!(read, manifest);
         assert_eq!(read.object_keys().collect::<Vec<_>>(), ["jobs/x/shared/1", "jobs/x/chk-7-2/_metadata"]);
         assert_eq!(read.state_bytes(), 6);
+    }
+
+    #[test]
+    fn a_savepoint_is_relocated_with_its_objects_and_a_checkpoint_is_not() {
+        let mut savepoint = sample();
+        savepoint.key = "savepoints/s/_metadata".into();
+        for file in savepoint.files_mut().filter(|f| matches!(f.content, FileContent::Object(_))) {
+            file.content = FileContent::Object("savepoints/s/state/1".into());
+        }
+        for (to, expected) in [("_metadata", "state/1"), ("a/b/_metadata", "a/b/state/1")] {
+            savepoint.relocate(to).unwrap();
+            assert_eq!(savepoint.object_keys().collect::<Vec<_>>(), [expected, to]);
+        }
+        assert_eq!(sample().relocate("a/_metadata").unwrap_err().code, "snapshot_moved");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod jobs;
 mod lease;
 #[path = "../../../tests/it/support/postgres.rs"]
 mod postgres_server;
+mod savepoints;
 mod snapshots;
 
 use std::collections::BTreeMap;
@@ -119,6 +120,7 @@ pub(super) fn snapshot(lease: &Lease, kind: SnapshotKind, checkpoint_id: u64) ->
         started_ms: 10,
         ended_ms: None,
         failure: None,
+        details: SnapshotDetails { job_name: "a".to_owned(), ..SnapshotDetails::default() },
     }
 }
 
