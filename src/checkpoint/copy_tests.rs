@@ -7,7 +7,9 @@ use crate::id::{JobId, OperatorId};
 use crate::metadata::{JobSettings, SnapshotFormat, SnapshotTrigger};
 use base64::Engine;
 
-/// A checkpoint with one inline file and two objects, in a store of its own.
+const PACK: &str = "jobs/j/shared/1-1/pack-0";
+
+/// A checkpoint with one inline file, two objects and one packed object of two files, in a store of its own.
 async fn checkpoint(root: &Path) -> (Store, Manifest) {
     let store = Store::open(&format!("file://{}", root.display())).await.unwrap();
     let inline = b"inline".to_vec();
@@ -23,6 +25,12 @@ async fn checkpoint(root: &Path) -> (Store, Manifest) {
         store.put_if_absent(&key, bytes.clone().into()).await.unwrap();
         let content = FileContent::Object(key);
         files.push(StateFile { name: format!("00000{n}.sst"), bytes: 1000, sha256: sha256_hex(&bytes), content });
+    }
+    let packed: Vec<u8> = (0..=255).collect();
+    store.put_if_absent(PACK, packed.clone().into()).await.unwrap();
+    for (name, range) in [("000003.sst", 0..100), ("000004.sst", 156..256usize)] {
+        let content = FileContent::Packed { object: PACK.into(), offset: range.start as u64, object_bytes: 256 };
+        files.push(StateFile { name: name.into(), bytes: 100, sha256: sha256_hex(&packed[range]), content });
     }
     let subtask =
         SubtaskState { subtask: 3, operator_state: None, keyed: Some(KeyedState { key_groups: 0..128, files }) };
@@ -50,7 +58,7 @@ async fn copied(from: &Store, manifest: &Manifest, to: &Store, scratch: &Path) -
     let progress = Transfer::default();
     let target = CopyTarget { store: to, id: SnapshotId::from_text("copy"), scratch, threads: 2 };
     let copied = copy(from, manifest, &target, &progress).await?;
-    assert_eq!(progress.figures(), (2006, 2006));
+    assert_eq!(progress.figures(), (2206, 2206));
     Ok(copied)
 }
 
@@ -73,7 +81,7 @@ async fn a_copy_stands_alone_and_can_be_moved() {
     let (store, loaded) = load(&to, &location).await.unwrap();
     assert_eq!(loaded.key, "_metadata");
     let found = verify(&to, &location, 2, &Transfer::default()).await.unwrap();
-    assert_eq!((found.intact, found.objects, found.bytes, found.damaged), (true, 3, 2006, vec![]));
+    assert_eq!((found.intact, found.objects, found.bytes, found.damaged), (true, 4, 2206, vec![]));
     for key in loaded.object_keys() {
         assert!(store.exists(key).await.unwrap(), "{key}");
     }
@@ -98,6 +106,21 @@ async fn verification_names_every_damaged_object() {
     check(&[("jobs/j/shared/1-1/0", DamageKind::WrongHash), ("jobs/j/shared/1-1/1", DamageKind::WrongLength)]).await;
     std::fs::remove_file(object(0)).unwrap();
     check(&[("jobs/j/shared/1-1/0", DamageKind::Missing), ("jobs/j/shared/1-1/1", DamageKind::WrongLength)]).await;
+    std::fs::write(object(0), [0; 1000]).unwrap();
+    std::fs::write(object(1), [1; 1000]).unwrap();
+    let pack = dir.path().join("from").join(PACK);
+    let whole = std::fs::read(&pack).unwrap();
+    let mut changed = whole.clone();
+    changed[200] ^= 1;
+    std::fs::write(&pack, &changed).unwrap();
+    check(&[(PACK, DamageKind::WrongHash)]).await;
+    std::fs::write(&pack, &whole[..255]).unwrap();
+    check(&[(PACK, DamageKind::WrongLength)]).await;
+    // Bytes of no file that is still in use.
+    changed.clone_from(&whole);
+    changed[120] ^= 1;
+    std::fs::write(&pack, &changed).unwrap();
+    check(&[]).await;
     let metadata = dir.path().join("from").join(&manifest.key);
     std::fs::write(&metadata, b"HOLDFAST").unwrap();
     check(&[(manifest.key.as_str(), DamageKind::Unreadable)]).await;

@@ -178,9 +178,13 @@ impl Retention {
     }
 }
 
-/// Deletes a savepoint: row `DELETING`, its objects (all under its own prefix, shared with nothing), row.
+/// Deletes a savepoint: row `DELETING`, its objects (all under its own prefix, shared with nothing), row. Of one whose
+/// objects are somebody else's only the row.
 pub async fn delete_savepoint(metadata: &Metadata, own: &Store, savepoint: &Snapshot) -> Result<()> {
-    metadata.mark_deleting(&[savepoint.id]).await?;
+    metadata.mark_savepoint_deleting(savepoint.id).await?;
+    if savepoint.details.is_foreign {
+        return metadata.delete_snapshot_rows(&[savepoint.id]).await;
+    }
     match delete_savepoint_objects(own, savepoint).await {
         // The folder that it was written to is gone: nothing is left to delete.
         Err(error) if error.kind == ErrorKind::NotFound => {}

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
-use super::manifest::{FileContent, Manifest, StateFile};
+use super::manifest::{FileContent, StateFile};
 use super::progress::Transfer;
-use super::restore::{self, inline_bytes};
+use super::restore::{self, inline_bytes, packed_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::Store;
 
@@ -62,51 +62,58 @@ pub async fn verify(own: &Store, location: &str, threads: usize, progress: &Tran
         }
     };
     progress.expect(manifest.state_bytes());
-    let mut checks = futures::stream::iter(manifest.files())
-        .map(|file| check(&store, &manifest, file, progress))
-        .buffer_unordered(threads.max(1));
-    let mut objects = 1;
-    let mut damaged = BTreeMap::new();
-    while let Some(checked) = checks.next().await {
-        let (is_object, damage) = checked?;
-        objects += u64::from(is_object);
-        if let Some(damage) = damage {
-            damaged.insert(damage.object.clone(), damage);
+    let mut objects: BTreeMap<&str, Vec<&StateFile>> = BTreeMap::new();
+    let mut damaged = Vec::new();
+    for file in manifest.files() {
+        if let FileContent::Inline(text) = &file.content {
+            progress.advance(file.bytes);
+            let object = store.uri_of(&manifest.key);
+            let damage = |e: Error| Damage { object, problem: DamageKind::WrongHash, detail: e.message };
+            damaged.extend(inline_bytes(file, text).err().map(damage));
+        } else if let Some(object) = file.content.object() {
+            objects.entry(object).or_default().push(file);
         }
     }
-    let damaged: Vec<Damage> = damaged.into_values().collect();
-    Ok(Verification { intact: damaged.is_empty(), objects, bytes: manifest.state_bytes(), damaged })
+    let count = objects.len() as u64 + 1;
+    let checks: Vec<_> = objects.into_iter().map(|(key, files)| check(&store, key, files, progress).boxed()).collect();
+    let mut checks = futures::stream::iter(checks).buffered(threads.max(1));
+    while let Some(checked) = checks.next().await {
+        damaged.extend(checked?);
+    }
+    Ok(Verification { intact: damaged.is_empty(), objects: count, bytes: manifest.state_bytes(), damaged })
 }
 
-/// Whether the file is an object of its own, and what is wrong with it.
-async fn check(
-    store: &Store,
-    manifest: &Manifest,
-    file: &StateFile,
-    progress: &Transfer,
-) -> Result<(bool, Option<Damage>)> {
-    let (key, found) = match &file.content {
-        FileContent::Inline(text) => {
-            let uri = store.uri_of(&manifest.key);
-            let damage = |e: Error| Damage { object: uri, problem: DamageKind::WrongHash, detail: e.message };
-            progress.advance(file.bytes);
-            return Ok((false, inline_bytes(file, text).err().map(damage)));
+/// What is wrong with an object that holds these files.
+async fn check(store: &Store, key: &str, files: Vec<&StateFile>, progress: &Transfer) -> Result<Option<Damage>> {
+    let damage = |problem, detail| Ok(Some(Damage { object: store.uri_of(key), problem, detail }));
+    let length =
+        |found, written| damage(DamageKind::WrongLength, format!("it has {found} bytes, {written} were written"));
+    let Some(first) = files.first() else { return Ok(None) };
+    let bytes = files.iter().map(|f| f.bytes).sum();
+    let found = if let FileContent::Packed { object_bytes, .. } = &first.content {
+        // Small enough for the memory by the way it is written.
+        match store.get(key).await {
+            Ok(content) if content.len() as u64 != *object_bytes => length(content.len() as u64, *object_bytes),
+            Ok(content) => match files.iter().find(|file| packed_bytes(file, &content).is_none()) {
+                Some(file) => damage(DamageKind::WrongHash, format!("the SHA-256 of {} in it is wrong", file.name)),
+                None => Ok(None),
+            },
+            Err(error) => Err(error),
         }
-        FileContent::Object(key) => (key, store.digest(key).await),
-    };
-    progress.advance(file.bytes);
-    let damage = |problem, detail| Damage { object: store.uri_of(key), problem, detail };
-    let damage = match found {
-        Ok(found) if found.bytes != file.bytes => {
-            Some(damage(DamageKind::WrongLength, format!("it has {} bytes, {} were written", found.bytes, file.bytes)))
+    } else {
+        match store.digest(key).await {
+            Ok(found) if found.bytes != first.bytes => length(found.bytes, first.bytes),
+            Ok(found) if found.sha256 != first.sha256 => damage(
+                DamageKind::WrongHash,
+                format!("its SHA-256 is {}, that of what was written is {}", found.sha256, first.sha256),
+            ),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(found) if found.sha256 != file.sha256 => Some(damage(
-            DamageKind::WrongHash,
-            format!("its SHA-256 is {}, that of what was written is {}", found.sha256, file.sha256),
-        )),
-        Ok(_) => None,
-        Err(error) if error.kind == ErrorKind::NotFound => Some(damage(DamageKind::Missing, error.message)),
-        Err(error) => return Err(error),
     };
-    Ok((true, damage))
+    progress.advance(bytes);
+    match found {
+        Err(error) if error.kind == ErrorKind::NotFound => damage(DamageKind::Missing, error.message),
+        found => found,
+    }
 }

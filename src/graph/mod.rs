@@ -45,6 +45,8 @@ pub struct Vertex {
 pub struct Edge {
     pub from: usize,
     pub to: usize,
+    /// Which input of the receiver's first operator: 0, or 1 for the right side of a join.
+    pub input: usize,
     pub exchange: Exchange,
 }
 
@@ -82,6 +84,13 @@ pub enum OperatorKind {
     Values {
         rows: Vec<Vec<Expr>>,
     },
+}
+
+impl OperatorKind {
+    /// Whether it has keyed state, and so a share of the job's memory.
+    pub fn is_keyed(&self) -> bool {
+        matches!(self, OperatorKind::WindowAggregate(_))
+    }
 }
 
 /// A table's connector with its options, format options included, as written in `WITH`.

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::id::{OperationId, SnapshotId};
 
-use super::row::{OperationRow, SnapshotRow, convert, operation_columns, snapshot_columns, storable, to_i64, to_json};
+use super::row::{OperationRow, convert, operation_columns, snapshot_columns, storable, to_i64, to_json};
 use super::savepoints::{INSERT_LABEL, no_such_savepoint};
 use super::{Metadata, OperationStatus, SavepointOperation, Snapshot};
 
@@ -21,6 +21,15 @@ pub enum Begun {
     Created,
     /// The same request was stored before under this client key.
     Replayed(Box<SavepointOperation>),
+}
+
+/// Outcome of storing an operation.
+enum Claim {
+    New,
+    /// There is no completed savepoint of this id.
+    NoSavepoint,
+    /// The operation that has the client key.
+    Taken(Box<OperationRow>),
 }
 
 impl Metadata {
@@ -43,6 +52,9 @@ impl Metadata {
             snapshot_columns!(),
             ") VALUES ($1, $2, 'SAVEPOINT', $3, $4, 'IN_PROGRESS', $5, $6, 0, 0, $7, NULL, NULL, $8, $9, $10, $11, $12, $13)"
         );
+        // A deletion at the same moment waits for the lock, and then finds the operation.
+        const LOCK: &str =
+            "UPDATE snapshots SET status = 'COMPLETED' WHERE id = $1 AND kind = 'SAVEPOINT' AND status = 'COMPLETED'";
         const FORGET: &str = "DELETE FROM savepoint_operations WHERE snapshot_id = $1 AND status <> 'IN_PROGRESS' AND id NOT IN (SELECT id FROM savepoint_operations WHERE snapshot_id = $1 ORDER BY started_ms DESC, id DESC LIMIT $2)";
         let request = to_json("request", &operation.request)?;
         let savepoint = operation.savepoint.to_string();
@@ -67,6 +79,11 @@ impl Metadata {
                             sqlx::query(INSERT_LABEL).bind(&savepoint).bind(key).bind(value).execute(&mut *tx).await?;
                         }
                     }
+                    if snapshot.is_none()
+                        && sqlx::query(LOCK).bind(&savepoint).execute(&mut *tx).await?.rows_affected() == 0
+                    {
+                        return Ok(Claim::NoSavepoint);
+                    }
                     let inserted = sqlx::query(INSERT)
                         .bind(operation.id.to_string()).bind(&savepoint).bind(operation.kind.as_str())
                         .bind(&operation.owner).bind(&request).bind(operation.started_ms).bind(client_key)
@@ -74,20 +91,18 @@ impl Metadata {
                     if inserted == 0 {
                         tx.rollback().await?;
                         let row: OperationRow = sqlx::query_as(FIND).bind(client_key).fetch_one(p).await?;
-                        return Ok(Some(row));
+                        return Ok(Claim::Taken(Box::new(row)));
                     }
                     sqlx::query(FORGET).bind(&savepoint).bind(KEPT_OPERATIONS).execute(&mut *tx).await?;
                     tx.commit().await?;
-                    Ok(None)
+                    Ok(Claim::New)
                 })
             })
-            .await;
+            .await?;
         let existing = match existing {
-            Ok(None) => return Ok(Begun::Created),
-            Ok(Some(row)) => SavepointOperation::try_from(row)?,
-            // The reference that is violated is the one to the savepoint.
-            Err(error) if error.code == "job_not_found" => return Err(no_such_savepoint(operation.savepoint)),
-            Err(error) => return Err(error),
+            Claim::New => return Ok(Begun::Created),
+            Claim::NoSavepoint => return Err(no_such_savepoint(operation.savepoint)),
+            Claim::Taken(row) => SavepointOperation::try_from(*row)?,
         };
         let same_savepoint = imported.is_some() || existing.savepoint == operation.savepoint;
         if existing.kind == operation.kind && existing.request == operation.request && same_savepoint {

@@ -141,15 +141,16 @@ impl Metadata {
     }
 
     /// Marks a finished savepoint as being deleted: it can no longer be restored, and its objects may go once this
-    /// returned. Refuses a pinned one (`savepoint_pinned`), one in progress (`savepoint_in_progress`), and the one that a
-    /// job is about to end with (`savepoint_in_use`): what its sinks have not published yet is only there.
+    /// returned. Refuses a pinned one (`savepoint_pinned`), one in progress (`savepoint_in_progress`), one that an
+    /// operation reads and the one that a job is about to end with (`savepoint_in_use`): what that job's sinks have not
+    /// published yet is only there.
     pub async fn mark_savepoint_deleting(&self, id: SnapshotId) -> Result<()> {
         const SQL: &str = concat!(
             "UPDATE snapshots SET status = 'DELETING' WHERE id = $1 AND kind = 'SAVEPOINT' AND status <> 'IN_PROGRESS' ",
             "AND (pinned = FALSE OR status = 'DELETING') AND NOT (status = 'COMPLETED' AND trigger_reason = 'STOP' AND EXISTS ",
             "(SELECT 1 FROM jobs WHERE jobs.id = snapshots.job_id AND desired = 'STOPPED' AND jobs.status NOT IN ",
             terminal!(),
-            "))"
+            ")) AND NOT EXISTS (SELECT 1 FROM savepoint_operations o WHERE o.snapshot_id = snapshots.id AND o.status = 'IN_PROGRESS')"
         );
         let changed = self
             .run("retiring a savepoint", async {
@@ -169,7 +170,9 @@ impl Metadata {
             }
             _ => Error::conflict(
                 "savepoint_in_use",
-                format!("job {} is about to end with savepoint {id}: try again when it has ended", savepoint.job_id),
+                format!(
+                    "savepoint {id} is being exported or verified, or its job is about to end with it: try again later"
+                ),
             ),
         })
     }

@@ -4,6 +4,7 @@
 //! is total in one direction: [`DataType::to_arrow`]. Source: Flink's "Data Types" page (2.x).
 
 mod display;
+pub mod row_kind;
 
 use std::sync::Arc;
 

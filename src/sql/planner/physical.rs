@@ -264,10 +264,19 @@ impl Builder<'_> {
             vertex.operators.push(operator);
             return Stream { from: vec![*only], chain: true, schema, ids };
         }
+        self.vertex(vec![(input, exchange.clone())], operator)
+    }
+
+    /// A new vertex that starts with this operator; one input stream with its exchange per input of the operator.
+    fn vertex(&mut self, inputs: Vec<(Stream, Exchange)>, operator: OperatorSpec) -> Stream {
+        let (ids, schema) = (vec![operator.id], operator.output.clone());
         let to = self.vertices.len();
-        let parallelism = matches!(exchange, Exchange::Global).then_some(1);
+        let parallelism = inputs.iter().any(|(_, e)| *e == Exchange::Global).then_some(1);
         self.vertices.push(Vertex { name: String::new(), parallelism, operators: vec![operator] });
-        self.edges.extend(input.from.iter().map(|from| Edge { from: *from, to, exchange: exchange.clone() }));
+        for (input, (stream, exchange)) in inputs.into_iter().enumerate() {
+            let edges = stream.from.iter().map(|from| Edge { from: *from, to, input, exchange: exchange.clone() });
+            self.edges.extend(edges);
+        }
         Stream { from: vec![to], chain: true, schema, ids }
     }
 
