@@ -35,6 +35,10 @@ pub struct Manifest {
     /// How the keyed state's files are written.
     #[serde(default)]
     pub format: SnapshotFormat,
+    /// Whether event time was moved to its end before it was taken (stop with drain): rows that a job restored from it
+    /// reads later are all late.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drained: bool,
     pub created_ms: i64,
     /// This object's own key; object keys below are relative to the same root.
     pub key: String,
@@ -211,7 +215,13 @@ mod tests {
 
     fn sample() -> Manifest {
         let job_id = JobId::from_text("job");
-        let plan = JobGraph { version: 1, vertices: vec![], edges: vec![], options: Default::default() };
+        let plan = JobGraph {
+            version: 1,
+            vertices: vec![],
+            edges: vec![],
+            changelog: Default::default(),
+            options: Default::default(),
+        };
         let settings = JobSettings::for_tests();
         let file = |name: &str, content| StateFile { name: name.into(), bytes: 3, sha256: sha256_hex(b"abc"), content };
         let keyed = KeyedState {
@@ -240,6 +250,7 @@ mod tests {
             kind: SnapshotKind::Checkpoint,
             trigger: SnapshotTrigger::Periodic,
             format: SnapshotFormat::Native,
+            drained: false,
             created_ms: 1,
             key: "jobs/x/chk-7-2/_metadata".into(),
             sql: "INSERT INTO a SELECT * FROM b".into(),

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::expr::Expr;
 use crate::id::OperatorId;
+use crate::types::changelog::ChangelogMode;
 use crate::types::{DataType, Schema};
 
 /// Version of the stored form of [`JobGraph`].
@@ -26,6 +27,9 @@ pub struct JobGraph {
     /// Topologically ordered; edges refer to positions here.
     pub vertices: Vec<Vertex>,
     pub edges: Vec<Edge>,
+    /// The kinds of rows that each operator emits.
+    #[serde(default)]
+    pub changelog: BTreeMap<OperatorId, ChangelogMode>,
     /// Session options that influence evaluation, e.g. `table.local-time-zone`.
     pub options: BTreeMap<String, String>,
 }
@@ -208,6 +212,28 @@ pub enum AggregateFunction {
     Min,
     Max,
     Avg,
+}
+
+/// Direction of a sort column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum SortOrder {
+    Ascending,
+    Descending,
+}
+
+/// Where nulls stand; without `NULLS FIRST | LAST` null is the smallest value, as in Flink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum NullOrder {
+    First,
+    Last,
+}
+
+/// A column of `ORDER BY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SortKey {
+    pub column: usize,
+    pub order: SortOrder,
+    pub nulls: NullOrder,
 }
 
 /// Writes a table.

@@ -221,6 +221,7 @@ impl Attempt<'_> {
             }
             self.goal = Goal::Stop;
             self.draining = Some((spec, reply));
+            self.checkpoints.set_drained();
             self.execution.drain();
             return;
         } else {

@@ -25,10 +25,12 @@ macro_rules! on {
 
 mod database_error;
 mod exceptions;
+mod holds;
 mod jobs;
 mod lease;
 mod model;
 mod operations;
+mod restores;
 mod row;
 mod savepoints;
 mod snapshots;

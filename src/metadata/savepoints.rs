@@ -150,17 +150,36 @@ impl Metadata {
             "AND (pinned = FALSE OR status = 'DELETING') AND NOT (status = 'COMPLETED' AND trigger_reason = 'STOP' AND EXISTS ",
             "(SELECT 1 FROM jobs WHERE jobs.id = snapshots.job_id AND desired = 'STOPPED' AND jobs.status NOT IN ",
             terminal!(),
-            ")) AND NOT EXISTS (SELECT 1 FROM savepoint_operations o WHERE o.snapshot_id = snapshots.id AND o.status = 'IN_PROGRESS')"
+            ")) AND NOT EXISTS (SELECT 1 FROM savepoint_operations o WHERE o.snapshot_id = snapshots.id AND o.status = 'IN_PROGRESS') AND id NOT IN (SELECT snapshot_id FROM snapshot_holds)"
         );
+        const LOCK: &str = "UPDATE snapshots SET status = status WHERE id = $1";
         let changed = self
             .run("retiring a savepoint", async {
-                on!(self, p => sqlx::query(SQL).bind(id.to_string()).execute(p).await.map(|done| done.rows_affected()))
+                on!(self, p => {
+                    let mut tx = p.begin_with(self.begin()).await?;
+                    // By a statement of its own, so that the second one sees the holds of everybody who came before.
+                    sqlx::query(LOCK).bind(id.to_string()).execute(&mut *tx).await?;
+                    let changed = sqlx::query(SQL).bind(id.to_string()).execute(&mut *tx).await?.rows_affected();
+                    tx.commit().await?;
+                    Ok(changed)
+                })
             })
             .await?;
         if changed > 0 {
             return Ok(());
         }
         let savepoint = self.savepoint(id).await?;
+        let holders = self.holders_of(id).await?;
+        if !holders.is_empty() {
+            let holders: Vec<String> = holders.iter().map(JobId::to_string).collect();
+            return Err(Error::conflict(
+                "snapshot_in_use",
+                format!(
+                    "savepoint {id} is needed by jobs that were restored from it: {}; wait until each has a checkpoint of its own, or delete them",
+                    holders.join(", ")
+                ),
+            ));
+        }
         Err(match (savepoint.status, savepoint.details.pinned) {
             (SnapshotStatus::InProgress, _) => {
                 Error::conflict("savepoint_in_progress", format!("savepoint {id} is not finished yet"))

@@ -1,5 +1,6 @@
 //! Each test runs against SQLite and against a real PostgreSQL server.
 
+mod holds;
 mod jobs;
 mod lease;
 #[path = "../../../tests/it/support/postgres.rs"]
@@ -66,6 +67,7 @@ pub(super) fn settings(labels: &[(&str, &str)]) -> JobSettings {
         },
         restart: RestartStrategy::default(),
         restore: None,
+        on_corrupt: OnCorrupt::Fail,
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
     }
 }
@@ -75,7 +77,13 @@ pub(super) fn job(name: &str, created_ms: i64) -> Job {
         id: JobId::generate(),
         name: name.to_owned(),
         sql: "INSERT INTO out SELECT 'ü' FROM t".to_owned(),
-        plan: JobGraph { version: PLAN_VERSION, vertices: Vec::new(), edges: Vec::new(), options: BTreeMap::new() },
+        plan: JobGraph {
+            version: PLAN_VERSION,
+            vertices: Vec::new(),
+            edges: Vec::new(),
+            changelog: BTreeMap::new(),
+            options: BTreeMap::new(),
+        },
         settings: settings(&[]),
         status: JobStatus::Created,
         desired: DesiredStatus::Running,
@@ -88,6 +96,9 @@ pub(super) fn job(name: &str, created_ms: i64) -> Job {
         started_ms: None,
         ended_ms: None,
         updated_ms: created_ms,
+        version: 1,
+        restart_from: None,
+        restored: None,
     }
 }
 
