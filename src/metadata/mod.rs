@@ -34,6 +34,7 @@ mod restores;
 mod row;
 mod savepoints;
 mod snapshots;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,7 @@ pub use lease::Lease;
 pub use model::*;
 pub use operations::Begun;
 pub use savepoints::{SavepointChange, SavepointFilter};
+pub use statistics::*;
 
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
