@@ -16,6 +16,7 @@ use crate::types::{DataType, Schema};
 
 pub use join::{
     IntervalJoinSpec, JoinCondition, JoinInputKey, JoinKey, JoinKind, JoinSpec, TemporalJoinSpec, UnnestSpec,
+    WindowJoinSpec,
 };
 
 /// Version of the stored form of [`JobGraph`].
@@ -91,6 +92,7 @@ pub enum OperatorKind {
     Join(JoinSpec),
     IntervalJoin(IntervalJoinSpec),
     TemporalJoin(TemporalJoinSpec),
+    WindowJoin(WindowJoinSpec),
     Unnest(UnnestSpec),
     WindowRank(WindowRankSpec),
     Sink(SinkSpec),
@@ -109,7 +111,8 @@ impl OperatorKind {
             | OperatorKind::WindowRank(_)
             | OperatorKind::Join(_)
             | OperatorKind::IntervalJoin(_)
-            | OperatorKind::TemporalJoin(_) => true,
+            | OperatorKind::TemporalJoin(_)
+            | OperatorKind::WindowJoin(_) => true,
             _ => false,
         }
     }

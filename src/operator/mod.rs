@@ -21,6 +21,7 @@ pub mod unnest;
 pub mod window;
 pub mod window_aggregate;
 pub mod window_buffer;
+pub mod window_join;
 pub mod window_rank;
 pub mod window_table;
 

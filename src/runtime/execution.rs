@@ -29,8 +29,10 @@ use crate::operator::current_watermark::{self, CurrentWatermarkOperator};
 use crate::operator::join::JoinOperator;
 use crate::operator::key_hasher::KeyHasher;
 use crate::operator::session::SessionAggregateOperator;
+use crate::operator::session::rows::SessionTableOperator;
 use crate::operator::unnest::UnnestOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
+use crate::operator::window_join::WindowJoinOperator;
 use crate::operator::window_rank::WindowRankOperator;
 use crate::operator::window_table::WindowTableOperator;
 use crate::state::{RestoredState, SharedMemory, StateContext};
@@ -445,6 +447,10 @@ impl Opener<'_> {
                 Box::new(CurrentWatermarkOperator::new(calc, width, &operator.output, &self.context)?)
             }
             OperatorKind::Calc(calc) => Box::new(CalcOperator::new(calc, &operator.output, &self.context)?),
+            OperatorKind::WindowTable(window) if window.window.is_session() => {
+                let (state, restored) = (self.state_context(operator), self.operator_state(operator.id));
+                Box::new(SessionTableOperator::open(window, input, &operator.output, &state, restored, &self.context)?)
+            }
             OperatorKind::WindowTable(window) => {
                 Box::new(WindowTableOperator::new(window, &operator.output, &self.context)?)
             }
@@ -471,6 +477,11 @@ impl Opener<'_> {
                 )
             }
             OperatorKind::Unnest(unnest) => Box::new(UnnestOperator::new(unnest, &operator.output, &self.context)?),
+            OperatorKind::WindowJoin(join) => {
+                let (state, restored) = (self.state_context(operator), self.operator_state(operator.id));
+                let (inputs, output) = (two(inputs)?, &operator.output);
+                Box::new(WindowJoinOperator::open(join, inputs, output, &state, restored, &self.context)?)
+            }
             OperatorKind::Join(join) => {
                 let state = self.state_context(operator);
                 Box::new(JoinOperator::open(join, two(inputs)?, &operator.output, &self.context, &state)?)

@@ -11,7 +11,7 @@
 //! found again by all of its columns, or by a unique key of its input if that has one, under which a new row replaces
 //! the old one (Flink's `JoinRecordStateViews`).
 
-mod pairs;
+pub mod pairs;
 mod side;
 
 use arrow::buffer::NullBuffer;

@@ -5,6 +5,7 @@
 //!
 //! Operator state, version 1: `{"v": 1, "watermark": ms}`. Keyed state: see [`store`].
 
+pub mod rows;
 pub mod store;
 pub mod tracker;
 
@@ -67,7 +68,7 @@ impl SessionAggregateOperator {
         );
         let shift = TimeShift::of(&field(rowtime)?.data_type.kind, evaluation);
         Ok(SessionAggregateOperator {
-            store: SessionStore::open(&context, codec, types, Tracker::new(gap_ms, shift), &layout)?,
+            store: SessionStore::open(&context, codec, types, Tracker::new(gap_ms, shift), &layout, &[])?,
             watermark: restored_watermark(restored_operator_state)?,
             spec: spec.clone(),
             rowtime,

@@ -93,7 +93,7 @@ fn accepts(rel: &Rel, input: usize) -> bool {
     match rel {
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } => true,
         Rel::WindowTable { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => false,
-        Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. }),
+        Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. } | JoinForm::Window { .. }),
         Rel::Unnest(_) => true,
     }
 }
@@ -109,6 +109,7 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
         Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => ChangelogMode::INSERT_ONLY,
         Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } | Rel::Unnest(_) => all(),
         Rel::Join(join) => match (join.form, join.condition.kind) {
+            (JoinForm::Window { .. }, _) => ChangelogMode::INSERT_ONLY,
             (JoinForm::Temporal { .. }, _) => inputs.first().copied().unwrap_or(ChangelogMode::INSERT_ONLY),
             (_, JoinKind::Inner | JoinKind::Semi) => all(),
             // A row that was padded with nulls is taken back when it is matched.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::graph::{
     CalcSpec, Edge, Exchange, IntervalJoinSpec, JobGraph, JoinSpec, OperatorKind, OperatorSpec, PLAN_VERSION,
-    SourceSpec, TemporalJoinSpec, Vertex, WatermarkSpec, WindowRankSpec,
+    SourceSpec, TemporalJoinSpec, Vertex, WatermarkSpec, WindowJoinSpec, WindowRankSpec,
 };
 use crate::id::OperatorId;
 use crate::sql::catalog::{Catalog, TableColumn};
@@ -113,12 +113,6 @@ impl Builder<'_> {
             }
             Rel::WindowTable { input, spec, schema } => {
                 let input = self.relation(input)?;
-                if spec.window.is_session() {
-                    return Err(Error::invalid(
-                        "sql_unsupported",
-                        "SESSION is only supported below GROUP BY of its PARTITION BY, window_start and window_end",
-                    ));
-                }
                 let window = display::window_table(spec, &input.schema);
                 let exchange = match spec.partition_by.as_slice() {
                     _ if !spec.window.is_session() => Exchange::Forward,
@@ -209,6 +203,10 @@ impl Builder<'_> {
             }
             JoinForm::Temporal { left_time, right_time } => {
                 OperatorKind::TemporalJoin(TemporalJoinSpec { condition, left_time, right_time })
+            }
+            JoinForm::Window { left, right } => {
+                let (left_end, right_end, zoned) = (left.end, right.end, left.zoned);
+                OperatorKind::WindowJoin(WindowJoinSpec { condition, left_end, right_end, zoned })
             }
         };
         let operator = OperatorSpec { id, name, kind, output: join.schema.clone() };
@@ -388,6 +386,7 @@ fn join_path(join: &Join, left: &Schema, right: &Schema) -> String {
         JoinForm::Regular => "join",
         JoinForm::Interval { .. } => "interval_join",
         JoinForm::Temporal { .. } => "temporal_join",
+        JoinForm::Window { .. } => "window_join",
     };
     let kind = join.condition.kind.name();
     format!("{form} {kind} of [{}] and [{}] on [{}]", columns(left), columns(right), keys.join(", "))

@@ -221,6 +221,10 @@ fn prune_join(join: Join, needs: &Needs, event_time: bool, scans: &mut Scans<'_>
         need::merge_at(&mut below, left_time, &Need::All);
         need::merge_at(&mut below, arity + right_time, &Need::All);
     }
+    if let JoinForm::Window { left, right } = form {
+        need::merge_at(&mut below, left.end, &Need::All);
+        need::merge_at(&mut below, arity + right.end, &Need::All);
+    }
     let rights = below.split_off(&arity).into_iter().map(|(i, need)| (i - arity, need)).collect();
     let timed = event_time || form != JoinForm::Regular;
     let (left, mine) = prune(*left, &below, timed, scans);
@@ -230,6 +234,10 @@ fn prune_join(join: Join, needs: &Needs, event_time: bool, scans: &mut Scans<'_>
     }
     if let JoinForm::Interval { left_time, right_time, .. } | JoinForm::Temporal { left_time, right_time } = &mut form {
         (*left_time, *right_time) = (mine.index(*left_time), theirs.index(*right_time));
+    }
+    if let JoinForm::Window { left, right } = &mut form {
+        (left.start, left.end) = (mine.index(left.start), mine.index(left.end));
+        (right.start, right.end) = (theirs.index(right.start), theirs.index(right.end));
     }
     let new_arity = left.schema().fields.len();
     let mut both = mine;

@@ -33,5 +33,7 @@ fn of_join(join: &Join, column: usize) -> bool {
         JoinForm::Temporal { .. } => *column < arity && is_event_time(&join.left, *column),
         JoinForm::Interval { .. } if *column < arity => is_event_time(&join.left, *column),
         JoinForm::Interval { .. } => is_event_time(&join.right, column - arity),
+        JoinForm::Window { .. } if *column < arity => is_event_time(&join.left, *column),
+        JoinForm::Window { .. } => is_event_time(&join.right, column - arity),
     }
 }

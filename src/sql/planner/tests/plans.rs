@@ -52,6 +52,7 @@ fn shown(sql: &str) -> String {
                 },
                 OperatorKind::Sink(_) => "sink",
                 OperatorKind::WindowRank(_) => "window rank",
+                OperatorKind::WindowJoin(_) => "window join",
                 OperatorKind::Values { .. } => "values",
                 OperatorKind::Unnest(_) => "unnest",
                 OperatorKind::Join(_) => "join",
