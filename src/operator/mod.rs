@@ -12,6 +12,7 @@ pub mod current_watermark;
 pub mod event_time;
 pub mod join;
 pub mod key_hasher;
+pub mod late;
 pub mod session;
 #[cfg(test)]
 mod test_subtasks;
@@ -41,6 +42,15 @@ pub trait Collector {
     fn batch(&mut self, batch: RecordBatch) -> Result<()>;
     /// Passes event time on; never decreasing.
     fn watermark(&mut self, watermark: Watermark) -> Result<()>;
+    /// Whether anybody reads late records.
+    fn wants_late(&self) -> bool {
+        false
+    }
+    /// Takes late records ([`crate::graph::late_schema`]).
+    fn late(&mut self, records: RecordBatch) -> Result<()> {
+        let _ = records;
+        Ok(())
+    }
 }
 
 /// What an operator adds to a snapshot.

@@ -9,6 +9,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::event_time::TimeShift;
 use super::join::pairs::{Changes, Emitter, Residual};
+use super::late::LateRecords;
 use super::window_buffer::WindowBuffer;
 use super::{Collector, Operator, OperatorMetrics, OperatorSnapshot, Watermark};
 use crate::connector::MAX_BATCH_ROWS;
@@ -36,6 +37,8 @@ pub struct WindowJoinOperator {
     backend: Backend,
     budget_bytes: usize,
     watermark: Watermark,
+    /// Of each input.
+    late: [LateRecords; 2],
     late_records_dropped: u64,
 }
 
@@ -81,6 +84,7 @@ impl WindowJoinOperator {
             backend,
             budget_bytes: context.memory_budget_bytes,
             watermark,
+            late: [left, right].map(|input| LateRecords::new("WindowJoin", input)),
             late_records_dropped: 0,
         })
     }
@@ -184,10 +188,13 @@ impl WindowJoinOperator {
 }
 
 impl Operator for WindowJoinOperator {
-    fn process(&mut self, input: usize, batch: RecordBatch, _out: &mut dyn Collector) -> Result<()> {
+    fn process(&mut self, input: usize, batch: RecordBatch, out: &mut dyn Collector) -> Result<()> {
         let buffer = self.buffers.get_mut(input).ok_or_else(|| Error::internal("a join has two inputs"))?;
         let (batch, times, late) = buffer.in_time(batch, self.watermark)?;
-        self.late_records_dropped += late;
+        if let (Some(rows), Some(late)) = (late, self.late.get(input)) {
+            self.late_records_dropped += rows.num_rows() as u64;
+            late.emit(&rows, self.watermark, out)?;
+        }
         buffer.push(&batch, &times)?;
         if self.bytes() > self.budget_bytes {
             self.buffers.iter_mut().try_for_each(|buffer| buffer.rows_mut().spill(&self.backend))?;

@@ -21,7 +21,7 @@ use super::{Barrier, CHANNEL_CAPACITY, Control, Element, TaskEvent, TaskId};
 use crate::connector::{self, SplitState, TaskContext};
 use crate::error::{Error, Result};
 use crate::expr::EvalContext;
-use crate::graph::{COLLECT, Exchange, JobGraph, OperatorKind, OperatorSpec, SinkSpec, key_group};
+use crate::graph::{COLLECT, Edge, Exchange, JobGraph, OperatorKind, OperatorSpec, SinkSpec, key_group, late_schema};
 use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
@@ -246,7 +246,7 @@ fn connect(spec: &ExecutionSpec, parallelisms: &[usize]) -> Result<Wires> {
                 Exchange::Forward if senders.len() > 1 => Partitioner::RoundRobin { next: sender % to },
                 _ => Partitioner::Single,
             };
-            outputs[first[edge.from] + sender].push(Output { senders, partitioner });
+            outputs[first[edge.from] + sender].push(Output { senders, partitioner, late: edge.late });
         }
     }
     Ok((inputs, outputs))
@@ -284,7 +284,8 @@ fn two<'s>(inputs: &[&'s Schema]) -> Result<[&'s Schema; 2]> {
 /// The columns of each input of a vertex.
 fn inputs_of(graph: &JobGraph, vertex: usize) -> Result<Vec<&Schema>> {
     let of = |input: usize| graph.edges.iter().find(|e| e.to == vertex && e.input == input);
-    (0..).map_while(of).map(|edge| output_of(graph, edge.from)).collect()
+    let columns = |edge: &Edge| if edge.late { Ok(late_schema()) } else { output_of(graph, edge.from) };
+    (0..).map_while(of).map(columns).collect()
 }
 
 /// The body of a subtask thread: whatever happens inside ends as at most one event.

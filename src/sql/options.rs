@@ -27,6 +27,8 @@ pub(super) enum Shape {
 
 /// `table.exec.source.idle-timeout`.
 pub const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
+/// `late-records.table`: the table to which the late records of all operators are written.
+pub const LATE_RECORDS_TABLE: &str = "late-records.table";
 /// `table.local-time-zone`.
 pub const TIME_ZONE: &str = "table.local-time-zone";
 
@@ -77,6 +79,7 @@ const KNOWN: &[(&str, Shape)] = &[
     (STUCK_AFTER, Shape::Duration),
     (TIME_ZONE, Shape::TimeZone),
     (IDLE_TIMEOUT, Shape::Duration),
+    (LATE_RECORDS_TABLE, Shape::Text),
 ];
 
 /// Checks one option. Answers a warning if the key is not one that is honoured; errors have code `invalid_option`.

@@ -11,6 +11,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
+use super::late_rows;
 use super::store::SessionStore;
 use super::tracker::Tracker;
 use crate::connector::MAX_BATCH_ROWS;
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::expr::EvalContext;
 use crate::graph::{WindowKind, WindowTableSpec};
 use crate::operator::event_time::{TimeShift, from_ms, to_ms};
+use crate::operator::late::LateRecords;
 use crate::operator::window_aggregate::restored_watermark;
 use crate::operator::{Collector, Operator, OperatorMetrics, OperatorSnapshot, Watermark};
 use crate::state::StateContext;
@@ -39,6 +41,7 @@ pub struct SessionTableOperator {
     lists: RowLists,
     budget_bytes: usize,
     watermark: Watermark,
+    late: LateRecords,
     late_records_dropped: u64,
 }
 
@@ -83,6 +86,7 @@ impl SessionTableOperator {
             budget_bytes: half.memory_budget_bytes,
             watermark: restored_watermark(restored)?,
             spec: spec.clone(),
+            late: LateRecords::new("WindowTableFunction", input),
             late_records_dropped: 0,
         })
     }
@@ -137,7 +141,7 @@ impl SessionTableOperator {
 }
 
 impl Operator for SessionTableOperator {
-    fn process(&mut self, _input: usize, batch: RecordBatch, _out: &mut dyn Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut dyn Collector) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -145,7 +149,10 @@ impl Operator for SessionTableOperator {
         self.shift.to_local(&mut times);
         let slots = self.store.assign(&self.keys_of(&batch), &times, self.watermark)?;
         let rows: Vec<u32> = (0u32..).zip(&slots).filter(|(_, slot)| **slot != u32::MAX).map(|(row, _)| row).collect();
-        self.late_records_dropped += u64::try_from(slots.len() - rows.len()).unwrap_or(u64::MAX);
+        if rows.len() < slots.len() {
+            self.late_records_dropped += u64::try_from(slots.len() - rows.len()).unwrap_or(u64::MAX);
+            self.late.emit(&late_rows(&batch, &slots)?, self.watermark, out)?;
+        }
         let times: Vec<i64> = rows.iter().map(|row| times[*row as usize]).collect();
         let batch = take_record_batch(&batch, &UInt32Array::from(rows))?;
         let keys = self.lists.codec().encode(&self.keys_of(&batch), batch.num_rows())?;

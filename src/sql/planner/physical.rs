@@ -43,11 +43,17 @@ pub fn build(
         ids: HashMap::new(),
         sources: HashMap::new(),
         sink: String::new(),
+        late: false,
     };
     for query in queries {
         builder.sink.clone_from(&query.sink.connector.table);
+        let (late, vertices, edges) = (query.late, builder.vertices.len(), builder.edges.len());
+        builder.late = late;
         let stream = builder.relation(&query.rel)?;
         builder.sink(query, stream)?;
+        // What enters the vertices of a late query are not the others' outputs.
+        let entering = builder.edges.iter_mut().skip(edges).filter(|edge| late && edge.from < vertices);
+        entering.for_each(|edge| edge.late = true);
     }
     let mut vertices = builder.vertices;
     for vertex in &mut vertices {
@@ -83,6 +89,8 @@ struct Builder<'a> {
     sources: HashMap<usize, (usize, OperatorId, Schema)>,
     /// The table that the tree under construction feeds.
     sink: String,
+    /// Whether it is fed by the late records of the operators so far.
+    late: bool,
 }
 
 impl Builder<'_> {
@@ -101,6 +109,16 @@ impl Builder<'_> {
     fn operators(&mut self, rel: &Rel) -> Result<Stream> {
         match rel {
             Rel::Scan(scan) => self.scan(scan),
+            Rel::Values { schema, .. } if self.late => {
+                let drops = |v: &Vertex| v.operators.iter().any(|o| o.kind.drops_late());
+                let from: Vec<usize> =
+                    self.vertices.iter().enumerate().filter(|(_, v)| drops(v)).map(|(i, _)| i).collect();
+                if from.is_empty() {
+                    let message = "late-records.table is set, but no operator of this job drops late records: RESET it";
+                    return Err(Error::invalid("sql_unsupported", message));
+                }
+                Ok(Stream { from, chain: false, schema: schema.clone(), ids: vec![] })
+            }
             Rel::Values { rows, schema } => {
                 let name = format!("Values(tuples=[{} rows], fields=[{}])", rows.len(), display::names(schema));
                 let id = self.id("values", &[]);
@@ -358,7 +376,7 @@ impl Builder<'_> {
         let parallelism = inputs.iter().any(|(_, e)| *e == Exchange::Global).then_some(1);
         self.vertices.push(Vertex { name: String::new(), parallelism, operators: vec![operator] });
         for (input, (stream, exchange)) in inputs.into_iter().enumerate() {
-            let edges = stream.from.iter().map(|from| Edge { from: *from, to, input, exchange: exchange.clone() });
+            let edges = stream.from.iter().map(|from| Edge { from: *from, to, input, exchange: exchange.clone(), late: false });
             self.edges.extend(edges);
         }
         Stream { from: vec![to], chain: true, schema, ids }

@@ -84,7 +84,7 @@ fn aggregates_are_typed_as_in_flink() {
         ),
         (
             "MIN(price) a, MAX(product) b, MIN(ts) c, MAX(rush) d",
-            "a DECIMAL(10, 2), b STRING, c TIMESTAMP(3), d BOOLEAN",
+            "a DECIMAL(10, 2), b STRING, c TIMESTAMP(3) *ROWTIME*, d BOOLEAN",
         ),
         (
             "SUM(1) a, SUM(1) FILTER (WHERE rush) b, COUNT(*) FILTER (WHERE rush) c",
