@@ -9,23 +9,26 @@ use crate::api::model::{SnapshotPage, SnapshotView};
 
 /// Prints one snapshot.
 pub fn print(format: Format, snapshot: &SnapshotView) -> Result<(), Failure> {
-    show(format, snapshot, |s| {
-        let mut rows = vec![
-            ("id", s.id.clone()),
-            ("job", s.job_id.clone()),
-            ("kind", s.kind.to_string()),
-            ("number", s.checkpoint_id.to_string()),
-            ("status", s.status.to_string()),
-            ("trigger", s.trigger.to_string()),
-            ("location", s.location.clone()),
-            ("state", size(s.state_bytes)),
-            ("uploaded", size(s.uploaded_bytes)),
-            ("started", time(s.started_ms)),
-        ];
-        rows.extend(s.duration_ms.map(|ms| ("duration", duration(ms))));
-        rows.extend(s.failure.clone().map(|f| ("failure", f)));
-        record(rows)
-    })
+    show(format, snapshot, |s| record(rows(s)))
+}
+
+/// What is known of a snapshot.
+pub fn rows(s: &SnapshotView) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("id", s.id.clone()),
+        ("job", s.job_id.clone()),
+        ("kind", s.kind.to_string()),
+        ("number", s.checkpoint_id.to_string()),
+        ("status", s.status.to_string()),
+        ("trigger", s.trigger.to_string()),
+        ("location", s.location.clone()),
+        ("state", size(s.state_bytes)),
+        ("uploaded", size(s.uploaded_bytes)),
+        ("started", time(s.started_ms)),
+    ];
+    rows.extend(s.duration_ms.map(|ms| ("duration", duration(ms))));
+    rows.extend(s.failure.clone().map(|f| ("failure", f)));
+    rows
 }
 
 /// Waits for a snapshot that was just asked for, if the user wants so, and prints it.
