@@ -25,8 +25,13 @@ use crate::graph::{COLLECT, Exchange, JobGraph, OperatorKind, OperatorSpec, Sink
 use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
+use crate::operator::current_watermark::{self, CurrentWatermarkOperator};
+use crate::operator::join::JoinOperator;
 use crate::operator::key_hasher::KeyHasher;
+use crate::operator::session::SessionAggregateOperator;
+use crate::operator::unnest::UnnestOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
+use crate::operator::window_rank::WindowRankOperator;
 use crate::operator::window_table::WindowTableOperator;
 use crate::state::{RestoredState, SharedMemory, StateContext};
 use crate::types::Schema;
@@ -269,6 +274,11 @@ fn output_of(graph: &JobGraph, vertex: usize) -> Result<&Schema> {
     last.map(|o| &o.output).ok_or_else(|| Error::internal("a vertex has no operator"))
 }
 
+/// The columns of the two inputs of a join.
+fn two<'s>(inputs: &[&'s Schema]) -> Result<[&'s Schema; 2]> {
+    inputs.try_into().map_err(|_| Error::internal("a join has two inputs"))
+}
+
 /// The columns of each input of a vertex.
 fn inputs_of(graph: &JobGraph, vertex: usize) -> Result<Vec<&Schema>> {
     let of = |input: usize| graph.edges.iter().find(|e| e.to == vertex && e.input == input);
@@ -449,9 +459,22 @@ impl Opener<'_> {
     fn link(&self, operator: &OperatorSpec, inputs: &[&Schema]) -> Result<LinkOperator> {
         let input = *inputs.first().ok_or_else(|| Error::internal("an operator has no input"))?;
         let transform: Box<dyn Operator> = match &operator.kind {
+            OperatorKind::Calc(calc) if current_watermark::is_used(calc) => {
+                let width = input.fields.len();
+                Box::new(CurrentWatermarkOperator::new(calc, width, &operator.output, &self.context)?)
+            }
             OperatorKind::Calc(calc) => Box::new(CalcOperator::new(calc, &operator.output, &self.context)?),
             OperatorKind::WindowTable(window) => {
                 Box::new(WindowTableOperator::new(window, &operator.output, &self.context)?)
+            }
+            OperatorKind::WindowRank(rank) => {
+                let (state, restored) = (self.state_context(operator), self.operator_state(operator.id));
+                Box::new(WindowRankOperator::open(rank, input, &operator.output, &state, restored, &self.context)?)
+            }
+            OperatorKind::WindowAggregate(window) if window.input.is_session() => {
+                let (state, restored) = (self.state_context(operator), self.operator_state(operator.id));
+                let output = &operator.output;
+                Box::new(SessionAggregateOperator::open(window, input, output, state, restored, &self.context)?)
             }
             OperatorKind::WindowAggregate(window) => {
                 let state = self.state_context(operator);
@@ -465,6 +488,14 @@ impl Opener<'_> {
                     )?
                     .with_context(&self.context),
                 )
+            }
+            OperatorKind::Unnest(unnest) => Box::new(UnnestOperator::new(unnest, &operator.output, &self.context)?),
+            OperatorKind::Join(join) => {
+                let state = self.state_context(operator);
+                Box::new(JoinOperator::open(join, two(inputs)?, &operator.output, &self.context, &state)?)
+            }
+            OperatorKind::IntervalJoin(_) | OperatorKind::TemporalJoin(_) => {
+                return Err(Error::internal("a plan with joins in time"));
             }
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {

@@ -212,6 +212,11 @@ impl Writes<'_> {
         self.batch.put_cf(&self.table, key, value);
         self.hand_over(WRITE_BATCH_BYTES)
     }
+    /// Appends to the value of a key.
+    pub fn merge(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.batch.merge_cf(&self.table, key, value);
+        self.hand_over(WRITE_BATCH_BYTES)
+    }
     /// Deletes a key.
     pub fn delete(&mut self, key: &[u8]) -> Result<()> {
         self.batch.delete_cf(&self.table, key);
@@ -221,6 +226,11 @@ impl Writes<'_> {
     pub fn delete_prefix(&mut self, prefix: &[u8]) -> Result<()> {
         let end = successor(prefix).ok_or_else(|| Error::internal("a prefix of 0xff bytes cannot be deleted"))?;
         self.batch.delete_range_cf(&self.table, prefix, &end[..]);
+        self.hand_over(WRITE_BATCH_BYTES)
+    }
+    /// Deletes the keys from `start` on, before `end`.
+    pub fn delete_range(&mut self, start: &[u8], end: &[u8]) -> Result<()> {
+        self.batch.delete_range_cf(&self.table, start, end);
         self.hand_over(WRITE_BATCH_BYTES)
     }
     /// Writes what is left.
@@ -269,6 +279,9 @@ pub(super) fn table_options(shared: &SharedMemory) -> Options {
     blocks.set_optimize_filters_for_memory(true);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
+    options.set_merge_operator_associative("holdfast.append", |_, value, more| {
+        Some(value.into_iter().chain(more).flatten().copied().collect())
+    });
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_arena_block_size(ARENA_BLOCK_BYTES);

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::need::{self, Layout, Need, Needs, Slot};
-use super::rel::{Calc, Rel, Scan};
+use super::rel::{Calc, Join, JoinForm, Rank, Rel, Scan, Unnest, WindowBounds};
 use super::{Environment, SinkQuery};
 use crate::expr::Expr;
 use crate::graph::{WindowAggregateSpec, WindowInput};
@@ -135,8 +135,10 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             let mut below: Needs =
                 needs.iter().filter(|(i, _)| **i < arity).map(|(i, need)| (*i, need.clone())).collect();
             need::merge_at(&mut below, spec.rowtime, &Need::All);
+            spec.partition_by.iter().for_each(|column| need::merge_at(&mut below, *column, &Need::All));
             let (input, mut layout) = prune(*input, &below, true, scans);
             spec.rowtime = layout.index(spec.rowtime);
+            spec.partition_by.iter_mut().for_each(|column| *column = layout.index(*column));
             let mut fields = input.schema().fields.clone();
             for slot in layout.columns.values_mut() {
                 slot.data_type.kind = slot.data_type.kind.regular();
@@ -150,6 +152,7 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             }
             (Rel::WindowTable { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
         }
+        Rel::Rank(rank) => prune_rank(rank, needs, scans),
         Rel::WindowAggregate { input, spec, schema } => prune_aggregate(*input, spec, &schema, needs, scans),
         Rel::Union { inputs, schema } => {
             let mut whole: Needs = needs.keys().map(|i| (*i, Need::All)).collect();
@@ -160,7 +163,101 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             let (layout, fields) = keep(&schema, whole.keys().copied());
             (Rel::Union { inputs, schema: Schema::new(fields) }, layout)
         }
+        Rel::Join(join) => prune_join(join, needs, event_time, scans),
+        Rel::Unnest(unnest) => prune_unnest(unnest, needs, event_time, scans),
     }
+}
+
+fn prune_unnest(unnest: Unnest, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {
+    let Unnest { input, mut spec, schema } = unnest;
+    let arity = input.schema().fields.len();
+    let mut kept: Vec<usize> = needs.keys().copied().collect();
+    if kept.is_empty() {
+        kept.push(0);
+    }
+    let mut below = Needs::new();
+    need::collect(&spec.collection, &Need::All, &mut below);
+    for column in &kept {
+        if let Some(from) = spec.output.get(*column).filter(|from| **from < arity) {
+            need::merge_at(&mut below, *from, needs.get(column).unwrap_or(&Need::All));
+        }
+    }
+    let (input, inner) = prune(*input, &below, event_time, scans);
+    spec.collection = inner.remap(&spec.collection);
+    let new_arity = input.schema().fields.len();
+    let (mut layout, mut fields, mut output) = (Layout::default(), Vec::new(), Vec::new());
+    for column in kept {
+        let (Some(from), Some(field)) = (spec.output.get(column), schema.fields.get(column)) else { continue };
+        let found = match from.checked_sub(arity) {
+            Some(element) => slot(new_arity + element, field.data_type.clone()),
+            None => match inner.columns.get(from) {
+                Some(slot) => slot.clone(),
+                None => continue,
+            },
+        };
+        output.push(found.index);
+        fields.push(Field::new(field.name.clone(), found.data_type.clone()));
+        layout.columns.insert(column, Slot { index: output.len() - 1, ..found });
+    }
+    spec.output = output;
+    (Rel::Unnest(Unnest { input: Box::new(input), spec, schema: Schema::new(fields) }), layout)
+}
+
+fn prune_join(join: Join, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {
+    let Join { left, right, mut condition, mut form, schema } = join;
+    let arity = left.schema().fields.len();
+    let mut kept: Vec<usize> = needs.keys().copied().collect();
+    if kept.is_empty() {
+        kept.push(0);
+    }
+    let mut below = Needs::new();
+    for column in &kept {
+        if let Some(from) = condition.output.get(*column) {
+            need::merge_at(&mut below, *from, needs.get(column).unwrap_or(&Need::All));
+        }
+    }
+    if let Some(residual) = &condition.residual {
+        need::collect(residual, &Need::All, &mut below);
+    }
+    for key in &condition.keys {
+        need::merge_at(&mut below, key.left, &Need::All);
+        need::merge_at(&mut below, arity + key.right, &Need::All);
+    }
+    if let JoinForm::Interval { left_time, right_time, .. } | JoinForm::Temporal { left_time, right_time } = form {
+        need::merge_at(&mut below, left_time, &Need::All);
+        need::merge_at(&mut below, arity + right_time, &Need::All);
+    }
+    let rights = below.split_off(&arity).into_iter().map(|(i, need)| (i - arity, need)).collect();
+    let timed = event_time || form != JoinForm::Regular;
+    let (left, mine) = prune(*left, &below, timed, scans);
+    let (right, theirs) = prune(*right, &rights, timed, scans);
+    for key in &mut condition.keys {
+        (key.left, key.right) = (mine.index(key.left), theirs.index(key.right));
+    }
+    if let JoinForm::Interval { left_time, right_time, .. } | JoinForm::Temporal { left_time, right_time } = &mut form {
+        (*left_time, *right_time) = (mine.index(*left_time), theirs.index(*right_time));
+    }
+    let new_arity = left.schema().fields.len();
+    let mut both = mine;
+    for (column, slot) in theirs.columns {
+        both.columns.insert(arity + column, Slot { index: new_arity + slot.index, ..slot });
+    }
+    condition.residual = condition.residual.map(|r| both.remap(&r));
+    let (mut layout, mut fields, mut output) = (Layout::default(), Vec::new(), Vec::new());
+    for column in kept {
+        let (Some(from), Some(field)) = (condition.output.get(column), schema.fields.get(column)) else { continue };
+        let Some(slot) = both.columns.get(from) else { continue };
+        // What is left of a row is of the input; whether it is null, and a time attribute, is of the join.
+        let kind = if slot.need == Need::All { field.data_type.kind.clone() } else { slot.data_type.kind.clone() };
+        let data_type = DataType { kind, nullable: field.data_type.nullable };
+        let need = slot.need.clone();
+        layout.columns.insert(column, Slot { index: fields.len(), need, data_type: data_type.clone() });
+        fields.push(Field::new(field.name.clone(), data_type));
+        output.push(slot.index);
+    }
+    condition.output = output;
+    let join = Join { left: Box::new(left), right: Box::new(right), condition, form, schema: Schema::new(fields) };
+    (Rel::Join(join), layout)
 }
 
 fn slot(index: usize, data_type: DataType) -> Slot {
@@ -265,6 +362,28 @@ fn prune_values(rows: Vec<Vec<Expr>>, schema: &Schema, needs: &Needs) -> (Rel, L
     (Rel::Values { rows, schema: Schema::new(fields) }, layout)
 }
 
+fn prune_rank(rank: Rank, needs: &Needs, scans: &mut Scans<'_>) -> (Rel, Layout) {
+    let Rank { input, mut spec, window, at, schema } = rank;
+    let number = input.schema().fields.len();
+    let mut below: Needs = needs.iter().filter(|(i, _)| **i < number).map(|(i, need)| (*i, need.clone())).collect();
+    let ordered = spec.order_by.iter().map(|key| key.column);
+    for column in spec.partition_by.iter().copied().chain(ordered) {
+        need::merge_at(&mut below, column, &Need::All);
+    }
+    let (input, mut layout) = prune(*input, &below, window.is_some(), scans);
+    spec.partition_by.iter_mut().for_each(|column| *column = layout.index(*column));
+    spec.order_by.iter_mut().for_each(|key| key.column = layout.index(key.column));
+    let window =
+        window.map(|w| WindowBounds { start: layout.index(w.start), end: layout.index(w.end), zoned: w.zoned });
+    let mut fields = input.schema().fields.clone();
+    spec.number = needs.contains_key(&number);
+    if let (true, Some(field)) = (spec.number, schema.fields.get(number)) {
+        layout.columns.insert(number, slot(fields.len(), field.data_type.clone()));
+        fields.push(field.clone());
+    }
+    (Rel::Rank(Rank { input: Box::new(input), spec, window, at, schema: Schema::new(fields) }), layout)
+}
+
 fn prune_aggregate(
     input: Rel,
     old: WindowAggregateSpec,
@@ -298,7 +417,7 @@ fn prune_aggregate(
     aggregates.iter().flat_map(|c| [c.argument, c.filter]).flatten().for_each(&mut need_column);
     match old.input {
         WindowInput::Assign { rowtime, .. } => need_column(rowtime),
-        WindowInput::Attached { window_start, window_end } => {
+        WindowInput::Attached { window_start, window_end, .. } => {
             [window_start, window_end].into_iter().for_each(need_column)
         }
     }
@@ -310,9 +429,11 @@ fn prune_aggregate(
     let spec = WindowAggregateSpec {
         input: match old.input {
             WindowInput::Assign { window, rowtime } => WindowInput::Assign { window, rowtime: inner.index(rowtime) },
-            WindowInput::Attached { window_start, window_end } => {
-                WindowInput::Attached { window_start: inner.index(window_start), window_end: inner.index(window_end) }
-            }
+            WindowInput::Attached { window_start, window_end, zoned } => WindowInput::Attached {
+                window_start: inner.index(window_start),
+                window_end: inner.index(window_end),
+                zoned,
+            },
         },
         keys: old.keys.iter().map(|k| inner.index(*k)).collect(),
         aggregates,

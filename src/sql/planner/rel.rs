@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
-use crate::graph::{WindowAggregateSpec, WindowTableSpec};
+use crate::graph::{JoinCondition, RankSpec, UnnestSpec, WindowAggregateSpec, WindowTableSpec};
+use crate::sql::ast::Position;
 use crate::types::{DataType, Schema, TypeKind};
 
 /// A relational operator over its inputs.
@@ -21,6 +22,9 @@ pub enum Rel {
     WindowTable { input: Box<Rel>, spec: WindowTableSpec, schema: Schema },
     WindowAggregate { input: Box<Rel>, spec: WindowAggregateSpec, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
+    Join(Join),
+    Unnest(Unnest),
+    Rank(Rank),
 }
 
 /// Reads columns of a table.
@@ -41,16 +45,67 @@ pub struct Calc {
     pub schema: Schema,
 }
 
+/// Joins two inputs; its columns are `condition.output` of left and right columns.
+#[derive(Debug, Clone)]
+pub struct Join {
+    pub left: Box<Rel>,
+    pub right: Box<Rel>,
+    pub condition: JoinCondition,
+    pub form: JoinForm,
+    pub schema: Schema,
+}
+
+/// Gives each row once per element of a collection; its columns are `spec.output` of the input's and the elements'.
+#[derive(Debug, Clone)]
+pub struct Unnest {
+    pub input: Box<Rel>,
+    pub spec: UnnestSpec,
+    pub schema: Schema,
+}
+
+/// How long a join keeps rows; the columns are those of each input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinForm {
+    Regular,
+    Interval { left_time: usize, right_time: usize, lower_ms: i64, upper_ms: i64 },
+    Temporal { left_time: usize, right_time: usize },
+}
+
+/// A window's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowBounds {
+    pub start: usize,
+    pub end: usize,
+    /// Whether it is aligned in the session's time zone.
+    pub zoned: bool,
+}
+
+/// Numbers rows within partitions and keeps some; see [`RankSpec`]. The schema has the number as its last column, until
+/// pruning drops it.
+#[derive(Debug, Clone)]
+pub struct Rank {
+    pub input: Box<Rel>,
+    pub spec: RankSpec,
+    /// The window by which rows are partitioned.
+    pub window: Option<WindowBounds>,
+    /// Of `ROW_NUMBER`.
+    pub at: Position,
+    pub schema: Schema,
+}
+
 impl Rel {
     /// The output's columns.
     pub fn schema(&self) -> &Schema {
         match self {
             Rel::Scan(Scan { schema, .. })
             | Rel::Calc(Calc { schema, .. })
+            | Rel::Rank(Rank { schema, .. })
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
-            | Rel::Union { schema, .. } => schema,
+            | Rel::Union { schema, .. }
+            | Rel::Join(Join { schema, .. })
+            | Rel::Unnest(Unnest { schema, .. }) => schema,
         }
     }
     /// The output's columns, to be renamed.
@@ -58,30 +113,43 @@ impl Rel {
         match self {
             Rel::Scan(Scan { schema, .. })
             | Rel::Calc(Calc { schema, .. })
+            | Rel::Rank(Rank { schema, .. })
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
-            | Rel::Union { schema, .. } => schema,
+            | Rel::Union { schema, .. }
+            | Rel::Join(Join { schema, .. })
+            | Rel::Unnest(Unnest { schema, .. }) => schema,
         }
     }
     /// The relations that it reads, in the order of its inputs.
     pub fn inputs(&self) -> Vec<&Rel> {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
-            Rel::Calc(Calc { input, .. }) | Rel::WindowTable { input, .. } | Rel::WindowAggregate { input, .. } => {
+            Rel::Calc(Calc { input, .. })
+            | Rel::Rank(Rank { input, .. })
+            | Rel::WindowTable { input, .. }
+            | Rel::WindowAggregate { input, .. } => {
                 vec![input]
             }
             Rel::Union { inputs, .. } => inputs.iter().collect(),
+            Rel::Join(Join { left, right, .. }) => vec![left, right],
+            Rel::Unnest(Unnest { input, .. }) => vec![input],
         }
     }
     /// [`Rel::inputs`], to be changed.
     pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
-            Rel::Calc(Calc { input, .. }) | Rel::WindowTable { input, .. } | Rel::WindowAggregate { input, .. } => {
+            Rel::Calc(Calc { input, .. })
+            | Rel::Rank(Rank { input, .. })
+            | Rel::WindowTable { input, .. }
+            | Rel::WindowAggregate { input, .. } => {
                 vec![input]
             }
             Rel::Union { inputs, .. } => inputs.iter_mut().collect(),
+            Rel::Join(Join { left, right, .. }) => vec![left, right],
+            Rel::Unnest(Unnest { input, .. }) => vec![input],
         }
     }
     /// All columns as expressions.
