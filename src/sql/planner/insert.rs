@@ -46,7 +46,10 @@ pub fn bind_insert(
     let sink = SinkSpec { connector: table.connector()?, partitioned_by: table.partitioned_by.clone() };
     let mut primary_key: Vec<usize> = table.primary_key.iter().filter_map(|name| schema.index_of(name)).collect();
     primary_key.sort_unstable();
-    Ok((SinkQuery { rel, sink, schema, primary_key, at: query_at, declared: Some(table.position), late: false }, warnings))
+    Ok((
+        SinkQuery { rel, sink, schema, primary_key, at: query_at, declared: Some(table.position), late: false },
+        warnings,
+    ))
 }
 
 /// Binds the table of `late-records.table`, which takes the late records that operators drop.
