@@ -5,6 +5,7 @@
 //! depend only on the plan's structure and names; 4. everything here is serialisable and versioned by [`PLAN_VERSION`].
 
 pub mod key_group;
+pub mod pattern;
 
 use std::collections::BTreeMap;
 
@@ -83,6 +84,7 @@ pub enum OperatorKind {
     Calc(CalcSpec),
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
+    MatchRecognize(Box<pattern::MatchRecognizeSpec>),
     Sink(SinkSpec),
     /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
     Values {
@@ -93,7 +95,7 @@ pub enum OperatorKind {
 impl OperatorKind {
     /// Whether it has keyed state, and so a share of the job's memory.
     pub fn is_keyed(&self) -> bool {
-        matches!(self, OperatorKind::WindowAggregate(_))
+        matches!(self, OperatorKind::WindowAggregate(_) | OperatorKind::MatchRecognize(_))
     }
 }
 

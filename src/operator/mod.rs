@@ -10,6 +10,7 @@ pub mod aggregate;
 pub mod calc;
 pub mod event_time;
 pub mod key_hasher;
+pub mod match_recognize;
 #[cfg(test)]
 mod test_support;
 pub mod window;

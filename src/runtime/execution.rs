@@ -26,6 +26,7 @@ use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
 use crate::operator::key_hasher::KeyHasher;
+use crate::operator::match_recognize::MatchRecognizeOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
 use crate::operator::window_table::WindowTableOperator;
 use crate::state::{RestoredState, SharedMemory, StateContext};
@@ -447,6 +448,14 @@ impl Opener<'_> {
                     .with_context(&self.context),
                 )
             }
+            OperatorKind::MatchRecognize(pattern) => Box::new(MatchRecognizeOperator::open(
+                pattern,
+                input,
+                &operator.output,
+                self.state_context(operator),
+                &self.context,
+                self.operator_state(operator.id),
+            )?),
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {
                 return Err(Error::internal("a source cannot have an input"));
