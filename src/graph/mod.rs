@@ -6,6 +6,7 @@
 
 pub mod key_group;
 pub mod pattern;
+pub mod ranking;
 
 use std::collections::BTreeMap;
 
@@ -85,6 +86,9 @@ pub enum OperatorKind {
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
     MatchRecognize(Box<pattern::MatchRecognizeSpec>),
+    TopN(ranking::TopNSpec),
+    KeepFirst(ranking::KeepFirstSpec),
+    TemporalSort(ranking::TemporalSortSpec),
     Sink(SinkSpec),
     /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
     Values {
@@ -95,7 +99,14 @@ pub enum OperatorKind {
 impl OperatorKind {
     /// Whether it has keyed state, and so a share of the job's memory.
     pub fn is_keyed(&self) -> bool {
-        matches!(self, OperatorKind::WindowAggregate(_) | OperatorKind::MatchRecognize(_))
+        matches!(
+            self,
+            OperatorKind::WindowAggregate(_)
+                | OperatorKind::MatchRecognize(_)
+                | OperatorKind::TopN(_)
+                | OperatorKind::KeepFirst(_)
+                | OperatorKind::TemporalSort(_)
+        )
     }
 }
 

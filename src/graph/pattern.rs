@@ -32,6 +32,28 @@ pub struct MatchRecognizeSpec {
     pub after: Vec<usize>,
 }
 
+impl MatchRecognizeSpec {
+    /// All references to input columns.
+    pub fn columns_mut(&mut self) -> Vec<&mut usize> {
+        let mut all: Vec<&mut usize> = self.keys.iter_mut().collect();
+        all.extend(self.order.iter_mut().map(|k| &mut k.column));
+        all.extend(self.before.iter_mut());
+        all.extend(self.after.iter_mut());
+        for expr in self.define.iter_mut().flatten().chain(&mut self.measures) {
+            for input in &mut expr.inputs {
+                match input {
+                    PatternInput::Row { column, .. } => all.push(column),
+                    PatternInput::Aggregate { call, .. } => {
+                        all.extend(call.argument.iter_mut().chain(&mut call.filter));
+                    }
+                    PatternInput::MatchTime { .. } | PatternInput::Classifier { .. } => {}
+                }
+            }
+        }
+        all
+    }
+}
+
 /// What is emitted for a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum RowsPerMatch {

@@ -9,10 +9,15 @@
 pub mod aggregate;
 pub mod calc;
 pub mod event_time;
+#[cfg(test)]
+mod harness;
+pub mod keep_first;
 pub mod key_hasher;
 pub mod match_recognize;
+pub mod temporal_sort;
 #[cfg(test)]
 mod test_support;
+pub mod top_n;
 pub mod window;
 pub mod window_aggregate;
 pub mod window_table;

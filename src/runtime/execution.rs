@@ -25,8 +25,11 @@ use crate::graph::{COLLECT, Exchange, JobGraph, OperatorKind, OperatorSpec, Sink
 use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
+use crate::operator::keep_first::KeepFirstOperator;
 use crate::operator::key_hasher::KeyHasher;
 use crate::operator::match_recognize::MatchRecognizeOperator;
+use crate::operator::temporal_sort::TemporalSortOperator;
+use crate::operator::top_n::TopNOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
 use crate::operator::window_table::WindowTableOperator;
 use crate::state::{RestoredState, SharedMemory, StateContext};
@@ -454,6 +457,22 @@ impl Opener<'_> {
                 &operator.output,
                 self.state_context(operator),
                 &self.context,
+                self.operator_state(operator.id),
+            )?),
+            OperatorKind::TopN(top) => {
+                Box::new(TopNOperator::open(top, input, &operator.output, self.state_context(operator))?)
+            }
+            OperatorKind::KeepFirst(first) => Box::new(KeepFirstOperator::open(
+                first,
+                input,
+                &operator.output,
+                self.state_context(operator),
+                self.operator_state(operator.id),
+            )?),
+            OperatorKind::TemporalSort(sort) => Box::new(TemporalSortOperator::open(
+                sort,
+                input,
+                self.state_context(operator),
                 self.operator_state(operator.id),
             )?),
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),

@@ -73,15 +73,7 @@ impl TimeBuffer {
             }
         }
         let segments = Vec::new();
-        Ok(TimeBuffer {
-            table,
-            codec,
-            segments,
-            next_number,
-            spilled: next_number,
-            on_disk,
-            released: BTreeMap::new(),
-        })
+        Ok(TimeBuffer { table, codec, segments, next_number, spilled: next_number, on_disk, released: BTreeMap::new() })
     }
 
     /// To be stored by the owner.
@@ -296,4 +288,3 @@ pub fn in_time(times: &[i64], watermark: i64) -> Option<Vec<u32>> {
 #[cfg(test)]
 #[path = "time_buffer_tests.rs"]
 mod tests;
-

@@ -34,14 +34,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("cdc.filter", "the debezium-json format"),
     ("cdc.left_join", "joins"),
     ("cdc.top2_by_region", "OVER aggregations"),
-    ("cep.optional", "MATCH_RECOGNIZE"),
-    ("cep.quantifier_range", "MATCH_RECOGNIZE"),
-    ("cep.running_avg", "MATCH_RECOGNIZE"),
-    ("cep.skip_next_row", "MATCH_RECOGNIZE"),
-    ("cep.skip_to_last", "MATCH_RECOGNIZE"),
-    ("cep.strict_sequence", "MATCH_RECOGNIZE"),
-    ("cep.v_shape", "MATCH_RECOGNIZE"),
-    ("cep.within", "MATCH_RECOGNIZE"),
     ("join.exists", "subqueries"),
     ("join.full", "joins"),
     ("join.inner", "joins"),
@@ -307,7 +299,9 @@ async fn check(case: &str) -> Result<(), String> {
 async fn supported_cases_give_flinks_answers_and_others_are_refused_at_plan_time() {
     let mut wrong = Vec::new();
     let mut answered = 0;
-    for case in cases() {
+    // `ORACLE=rank.` checks only the cases of this beginning.
+    let only = std::env::var("ORACLE").unwrap_or_default();
+    for case in cases().into_iter().filter(|c| c.starts_with(&only)) {
         match NOT_SUPPORTED.iter().find(|(name, _)| *name == case) {
             None => match check(&case).await {
                 Ok(()) => answered += 1,

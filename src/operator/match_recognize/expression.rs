@@ -48,8 +48,15 @@ struct Anchor {
 
 enum Source {
     /// A column of the row at an anchor.
-    Row { anchor: usize, column: usize },
-    Aggregate { rows: RowSet, call: AggregateCall, function: Box<AggregateType> },
+    Row {
+        anchor: usize,
+        column: usize,
+    },
+    Aggregate {
+        rows: RowSet,
+        call: AggregateCall,
+        function: Box<AggregateType>,
+    },
     MatchTime,
     Classifier,
 }
@@ -172,8 +179,7 @@ impl Subject<'_> {
 
     /// The rows of a set, in order.
     fn rows_of<'s>(&'s self, rows: &'s RowSet) -> impl Iterator<Item = u64> + 's {
-        let of_set =
-            |run: &Run| rows.variables.is_empty() || rows.variables.contains(&usize::from(run.variable));
+        let of_set = |run: &Run| rows.variables.is_empty() || rows.variables.contains(&usize::from(run.variable));
         let pieces = self.pieces(self.limit(rows)).filter(move |(_, run)| of_set(run));
         pieces.flat_map(|(start, run)| start..start + u64::from(run.rows))
     }
@@ -181,9 +187,8 @@ impl Subject<'_> {
     /// The number of the row at an anchor.
     fn locate(&self, anchor: &Anchor) -> Option<u64> {
         let offset = u64::from(anchor.offset);
-        let of_set = |run: &Run| {
-            anchor.rows.variables.is_empty() || anchor.rows.variables.contains(&usize::from(run.variable))
-        };
+        let of_set =
+            |run: &Run| anchor.rows.variables.is_empty() || anchor.rows.variables.contains(&usize::from(run.variable));
         let pieces = || self.pieces(self.limit(&anchor.rows)).filter(|(_, run)| of_set(run));
         let mut rest = match anchor.end {
             MatchEnd::First => offset,

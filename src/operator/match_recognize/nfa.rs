@@ -161,7 +161,13 @@ impl Nfa {
         }
     }
 
-    fn repeat(&mut self, pattern: &Pattern, (min, max): (u32, Option<u32>), greedy: bool, sink: usize) -> Result<usize> {
+    fn repeat(
+        &mut self,
+        pattern: &Pattern,
+        (min, max): (u32, Option<u32>),
+        greedy: bool,
+        sink: usize,
+    ) -> Result<usize> {
         // One optional occurrence is tried both ways, and a fixed number leaves no choice.
         let choice = !((min == 0 && max == Some(1)) || max == Some(min));
         let unless = if greedy && choice { first(pattern) } else { 0 };

@@ -91,7 +91,7 @@ fn accepts(rel: &Rel, input: usize) -> bool {
     let _ = input;
     match rel {
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } => true,
-        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } => false,
+        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } => false,
     }
 }
 
@@ -103,7 +103,7 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
         Rel::Scan(scan) => {
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
-        Rel::Values { .. } | Rel::WindowAggregate { .. } => ChangelogMode::INSERT_ONLY,
+        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } => ChangelogMode::INSERT_ONLY,
         Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => all(),
     }
 }
@@ -115,7 +115,7 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         // An update may leave what a filter lets through: only the row before tells that it was there.
         Rel::Calc(Calc { filter: Some(_), .. }) => true,
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
-        Rel::WindowAggregate { .. } => true,
+        Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } => true,
     }
 }
 
@@ -128,7 +128,8 @@ fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
         | Rel::Calc(_)
         | Rel::Union { .. }
         | Rel::WindowTable { .. }
-        | Rel::WindowAggregate { .. } => {}
+        | Rel::WindowAggregate { .. }
+        | Rel::MatchRecognize { .. } => {}
     }
 }
 
@@ -180,6 +181,7 @@ fn name(rel: &Rel) -> String {
         Rel::WindowTable { spec, input, .. } => {
             format!("WindowTableFunction(window=[{}])", display::window(&spec.window, spec.rowtime, input.schema()))
         }
+        Rel::MatchRecognize { spec, input, .. } => display::match_recognize(spec, input.schema()),
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
     }
 }

@@ -5,7 +5,11 @@ use std::fmt::Write;
 use chrono::DateTime;
 
 use crate::expr::{Expr, Scalar};
-use crate::graph::{AggregateCall, AggregateFunction, WindowAggregateSpec, WindowInput, WindowKind, WindowProperty};
+use crate::graph::pattern::{AfterMatch, MatchRecognizeSpec, Pattern, RowsPerMatch};
+use crate::graph::{
+    AggregateCall, AggregateFunction, NullOrder, SortKey, SortOrder, WindowAggregateSpec, WindowInput, WindowKind,
+    WindowProperty,
+};
 use crate::types::{DataType, Schema, TypeKind, timestamp_unit};
 use arrow::datatypes::TimeUnit;
 
@@ -205,6 +209,73 @@ pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
     let argument = call.argument.map_or("*", name);
     let filter = call.filter.map(|f| format!(" FILTER {}", name(f))).unwrap_or_default();
     format!("{function}({distinct}{argument}){filter}")
+}
+
+/// `Match(partitionBy=[…], orderBy=[…], pattern=[…], …)`.
+pub fn match_recognize(spec: &MatchRecognizeSpec, input: &Schema) -> String {
+    let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
+    let keys: Vec<&str> = spec.keys.iter().map(|k| name(*k)).collect();
+    let mut text = "Match(".to_owned();
+    if !keys.is_empty() {
+        let _ = write!(text, "partitionBy=[{}], ", keys.join(", "));
+    }
+    let _ = write!(text, "orderBy=[{}], ", sort_keys(&spec.order, input));
+    let rows = match spec.rows {
+        RowsPerMatch::One => "ONE ROW PER MATCH",
+        RowsPerMatch::All => "ALL ROWS PER MATCH",
+    };
+    let names = |of: &[usize]| {
+        of.iter().filter_map(|v| spec.variables.get(*v)).map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let skip = match &spec.after_match {
+        AfterMatch::ToNextRow => "SKIP TO NEXT ROW".to_owned(),
+        AfterMatch::PastLastRow => "SKIP PAST LAST ROW".to_owned(),
+        AfterMatch::ToFirst(of) => format!("SKIP TO FIRST {}", names(of)),
+        AfterMatch::ToLast(of) => format!("SKIP TO LAST {}", names(of)),
+    };
+    let _ =
+        write!(text, "rowsPerMatch=[{rows}], after=[{skip}], pattern=[{}]", pattern(&spec.pattern, &spec.variables));
+    if let Some(within) = spec.within_ms {
+        let _ = write!(text, ", within=[{}]", ms(within));
+    }
+    text.push(')');
+    text
+}
+
+/// A row pattern as it is written.
+pub fn pattern(pattern: &Pattern, variables: &[String]) -> String {
+    let list = |parts: &[Pattern], between: &str| {
+        parts.iter().map(|p| self::pattern(p, variables)).collect::<Vec<_>>().join(between)
+    };
+    match pattern {
+        Pattern::Variable(variable) => variables.get(*variable).cloned().unwrap_or_default(),
+        Pattern::Concat(parts) => format!("({})", list(parts, " ")),
+        Pattern::Alternation(parts) => format!("({})", list(parts, " | ")),
+        Pattern::Repeat { pattern, min, max, greedy } => {
+            let quantifier = match (min, max) {
+                (0, None) => "*".to_owned(),
+                (1, None) => "+".to_owned(),
+                (0, Some(1)) => "?".to_owned(),
+                (min, None) => format!("{{{min},}}"),
+                (min, Some(max)) => format!("{{{min},{max}}}"),
+            };
+            format!("{}{quantifier}{}", self::pattern(pattern, variables), if *greedy { "" } else { "?" })
+        }
+    }
+}
+
+/// `ts ASC, price DESC NULLS FIRST`.
+pub fn sort_keys(order: &[SortKey], input: &Schema) -> String {
+    let one = |key: &SortKey| {
+        let name = input.fields.get(key.column).map_or("?", |f| f.name.as_str());
+        match (key.order, key.nulls) {
+            (SortOrder::Ascending, NullOrder::First) => format!("{name} ASC"),
+            (SortOrder::Ascending, NullOrder::Last) => format!("{name} ASC NULLS LAST"),
+            (SortOrder::Descending, NullOrder::Last) => format!("{name} DESC"),
+            (SortOrder::Descending, NullOrder::First) => format!("{name} DESC NULLS FIRST"),
+        }
+    };
+    order.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The names of columns, separated by commas.

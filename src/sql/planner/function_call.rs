@@ -23,6 +23,9 @@ impl Binder<'_> {
         let name = function_name(function);
         let at = place::position(&function.name).unwrap_or(self.here);
         self.here = at;
+        if let Some(navigation) = self.navigation(&name, function) {
+            return navigation;
+        }
         if function.over.is_some() {
             return unsupported(
                 "OVER aggregations are not supported",

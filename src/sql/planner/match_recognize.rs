@@ -20,7 +20,7 @@ use crate::graph::pattern::{
     AfterMatch, MAX_PATTERN_VARIABLES, MatchEnd, MatchRecognizeSpec, Pattern, PatternExpr, PatternInput, RowSet,
     RowsPerMatch,
 };
-use crate::graph::{AggregateCall, NullOrder, SortKey, SortOrder};
+use crate::graph::{AggregateCall, SortKey, SortOrder};
 use crate::operator::match_recognize::nfa;
 use crate::sql::ast::Position;
 use crate::types::{DataType, Field, Schema, TimestampKind, TypeKind};
@@ -45,6 +45,8 @@ pub struct PatternScope {
     is_final: bool,
     navigating: bool,
     rowtime: DataType,
+    /// Positions of aggregates that are `FINAL`.
+    final_aggregates: Vec<usize>,
     /// Whether it is a condition, where `FINAL` has no meaning.
     in_define: bool,
 }
@@ -125,6 +127,9 @@ impl Binder<'_> {
                 let bound = self.function(&inner);
                 if let Some(pattern) = self.pattern.as_mut() {
                     pattern.is_final = outer;
+                    if let Ok(Expr::Column { index, .. }) = &bound {
+                        pattern.final_aggregates.extend(index.checked_sub(AGGREGATE_BASE));
+                    }
                 }
                 Some(bound)
             }
@@ -170,7 +175,8 @@ impl Binder<'_> {
         let Some(pattern) = self.pattern.as_mut() else { return Err(Error::internal("navigation without a pattern")) };
         let is_logical = matches!(name, "FIRST" | "LAST");
         if in_aggregate || (pattern.navigating && is_logical) {
-            let what = format!("{name} inside of an aggregate or of another FIRST, LAST, PREV or NEXT is not supported");
+            let what =
+                format!("{name} inside of an aggregate or of another FIRST, LAST, PREV or NEXT is not supported");
             return unsupported(&what, "write PREV(LAST(x)), or compute it in a subquery", at);
         }
         let outer = (pattern.end, pattern.offset, pattern.shift, pattern.is_final, pattern.navigating);
@@ -241,6 +247,7 @@ impl QueryBinder<'_> {
             is_final: false,
             navigating: false,
             rowtime: rowtime.with_nullable(false),
+            final_aggregates: Vec::new(),
             in_define: true,
         };
         let (within_ms, conditions) = self.definitions(clauses.symbols, &mut scope, at)?;
@@ -320,15 +327,19 @@ impl QueryBinder<'_> {
             return Err(place::error("sql_type", message, at));
         };
         let kind = scope.schema.fields.get(first.column).map(|f| &f.data_type.kind);
-        let is_time = kind.is_some_and(|k| {
-            k.is_rowtime() || matches!(k, TypeKind::TimestampLtz(_, TimestampKind::Proctime))
-        });
+        let is_time =
+            kind.is_some_and(|k| k.is_rowtime() || matches!(k, TypeKind::TimestampLtz(_, TimestampKind::Proctime)));
         if !is_time {
-            let message = "the first column of ORDER BY must be a time attribute: declare a WATERMARK for it in its table";
+            let message =
+                "the first column of ORDER BY must be a time attribute: declare a WATERMARK for it in its table";
             return Err(place::error("sql_type", message, first_at));
         }
         if first.order != SortOrder::Ascending {
-            return Err(place::error("sql_type", "rows are matched in ascending order of time: leave DESC out", first_at));
+            return Err(place::error(
+                "sql_type",
+                "rows are matched in ascending order of time: leave DESC out",
+                first_at,
+            ));
         }
         Ok(order)
     }
@@ -477,7 +488,8 @@ fn finish(
     at: Position,
 ) -> Result<PatternExpr> {
     let mut calls = Vec::new();
-    for call in aggregates.calls {
+    let finals = std::mem::take(&mut scope.final_aggregates);
+    for (position, call) in aggregates.calls.into_iter().enumerate() {
         if call.distinct {
             return unsupported("DISTINCT in MATCH_RECOGNIZE is not supported", "leave it out", at);
         }
@@ -509,7 +521,7 @@ fn finish(
             filter: call.filter.map(&mut plain),
             data_type: call.data_type,
         };
-        calls.push(PatternInput::Aggregate { rows: RowSet { variables, is_final: scope.is_final }, call });
+        calls.push(PatternInput::Aggregate { rows: RowSet { variables, is_final: finals.contains(&position) }, call });
     }
     let mut inputs: Vec<PatternInput> = Vec::new();
     let all = &scope.inputs;
@@ -562,7 +574,9 @@ fn within_ms(node: &sp::Expr, at: Position) -> Result<i64> {
         return Err(place::error("sql_type", "WITHIN needs a constant interval such as INTERVAL '1' HOUR", at));
     };
     match literal::interval(interval, at)? {
-        Expr::Literal { value: Scalar::Int(ms), data_type } if data_type.kind == TypeKind::IntervalDayTime && ms > 0 => {
+        Expr::Literal { value: Scalar::Int(ms), data_type }
+            if data_type.kind == TypeKind::IntervalDayTime && ms > 0 =>
+        {
             Ok(ms)
         }
         _ => unsupported("WITHIN a number of months is not supported", "use days or shorter units, more than 0", at),
@@ -594,9 +608,4 @@ fn subset(function: &sp::Function, scope: &mut PatternScope, at: Position) -> Re
     }
     scope.subsets.push((name.value.clone(), variables));
     Ok(())
-}
-
-/// The order of rows by time alone.
-pub fn by_time(column: usize) -> SortKey {
-    SortKey { column, order: SortOrder::Ascending, nulls: NullOrder::First }
 }

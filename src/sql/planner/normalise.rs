@@ -21,6 +21,9 @@ pub fn normalise(tree: Rel) -> Rel {
             Rel::WindowTable { input: Box::new(normalise(*input)), spec, schema }
         }
         Rel::WindowAggregate { input, spec, schema } => fuse(normalise(*input), spec, schema),
+        Rel::MatchRecognize { input, spec, schema } => {
+            Rel::MatchRecognize { input: Box::new(normalise(*input)), spec, schema }
+        }
         Rel::Union { inputs, schema } => {
             let mut flat = Vec::with_capacity(inputs.len());
             for input in inputs {

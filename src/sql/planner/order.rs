@@ -36,11 +36,7 @@ fn binder_position(item: &sp::OrderByExpr) -> Position {
 }
 
 /// Binds one item.
-pub fn item(
-    item: &sp::OrderByExpr,
-    bind: impl FnOnce(&sp::Expr) -> Result<Expr>,
-    at: Position,
-) -> Result<OrderItem> {
+pub fn item(item: &sp::OrderByExpr, bind: impl FnOnce(&sp::Expr) -> Result<Expr>, at: Position) -> Result<OrderItem> {
     if item.with_fill.is_some() {
         return unsupported("WITH FILL is not part of Flink SQL", "leave it out", at);
     }

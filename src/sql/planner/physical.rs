@@ -128,6 +128,15 @@ impl Builder<'_> {
                 let kind = OperatorKind::WindowAggregate(spec.clone());
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
             }
+            Rel::MatchRecognize { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::match_recognize(spec, &input.schema);
+                let id = self
+                    .id(&format!("match_recognize {}", display::pattern(&spec.pattern, &spec.variables)), &input.ids);
+                let exchange = exchange(&spec.keys);
+                let kind = OperatorKind::MatchRecognize(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
+            }
             Rel::Union { inputs, schema } => {
                 let mut union = Stream { from: vec![], chain: false, schema: schema.clone(), ids: vec![] };
                 for input in inputs {
@@ -305,6 +314,11 @@ impl Builder<'_> {
         *count += 1;
         OperatorId::from_text(&format!("{path} #{count}"))
     }
+}
+
+/// By key, or to one subtask if there is none.
+fn exchange(keys: &[usize]) -> Exchange {
+    if keys.is_empty() { Exchange::Global } else { Exchange::Hash { keys: keys.to_vec() } }
 }
 
 /// What decides the form of an aggregate's state: windows, keys and functions with their types.

@@ -11,6 +11,7 @@ use super::need::{self, Layout, Need, Needs, Slot};
 use super::rel::{Calc, Rel, Scan};
 use super::{Environment, SinkQuery};
 use crate::expr::Expr;
+use crate::graph::pattern::MatchRecognizeSpec;
 use crate::graph::{WindowAggregateSpec, WindowInput};
 use crate::sql::catalog::{Table, TableColumn};
 use crate::types::{DataType, Field, Schema, TypeKind};
@@ -151,6 +152,7 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             (Rel::WindowTable { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
         }
         Rel::WindowAggregate { input, spec, schema } => prune_aggregate(*input, spec, &schema, needs, scans),
+        Rel::MatchRecognize { input, spec, schema } => prune_pattern(*input, spec, schema, scans),
         Rel::Union { inputs, schema } => {
             let mut whole: Needs = needs.keys().map(|i| (*i, Need::All)).collect();
             if whole.is_empty() {
@@ -250,6 +252,25 @@ fn prune_calc(old: Calc, needs: &Needs, event_time: bool, scans: &mut Scans<'_>)
     }
     let filter = old.filter.map(|f| inner.remap(&f));
     (calc(input, filter, projection, Schema::new(fields)), layout)
+}
+
+/// All its columns are kept: a calc above drops those that are not needed.
+fn prune_pattern(
+    input: Rel,
+    mut spec: Box<MatchRecognizeSpec>,
+    schema: Schema,
+    scans: &mut Scans<'_>,
+) -> (Rel, Layout) {
+    let mut below = Needs::new();
+    for column in spec.columns_mut() {
+        need::merge_at(&mut below, *column, &Need::All);
+    }
+    let (input, inner) = prune(input, &below, !spec.processing_time, scans);
+    for column in spec.columns_mut() {
+        *column = inner.index(*column);
+    }
+    let (layout, _) = keep(&schema, 0..schema.fields.len());
+    (Rel::MatchRecognize { input: Box::new(input), spec, schema }, layout)
 }
 
 fn prune_values(rows: Vec<Vec<Expr>>, schema: &Schema, needs: &Needs) -> (Rel, Layout) {

@@ -286,6 +286,28 @@ impl<'a> QueryBinder<'a> {
                 };
                 (self.bind_window_function(&function.name, &list.args, ctes, at)?, None, alias)
             }
+            TableFactor::MatchRecognize {
+                table,
+                partition_by,
+                order_by,
+                measures,
+                rows_per_match,
+                after_match_skip,
+                pattern,
+                symbols,
+                alias,
+            } => {
+                let clauses = super::match_recognize::Clauses {
+                    partition_by,
+                    order_by,
+                    measures,
+                    rows_per_match,
+                    after_match_skip,
+                    pattern,
+                    symbols,
+                };
+                (self.bind_match_recognize(table, &clauses, ctes, at)?, None, alias)
+            }
             _ => return unsupported("this kind of table is not supported", "use a table, a view or a subquery", at),
         };
         let Some(alias) = alias else { return Ok((bound, name)) };

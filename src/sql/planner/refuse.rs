@@ -116,9 +116,6 @@ pub fn factor(factor: &TableFactor, here: Position) -> Result<()> {
         }
         TableFactor::UNNEST { .. } => unsupported("UNNEST is not supported", "read array elements with array[1]", here),
         TableFactor::NestedJoin { .. } => unsupported("joins are not supported", JOIN, here),
-        TableFactor::MatchRecognize { .. } => {
-            unsupported("MATCH_RECOGNIZE is not supported", "aggregate with GROUP BY window_start, window_end", here)
-        }
         _ => Ok(()),
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
+use crate::graph::pattern::MatchRecognizeSpec;
 use crate::graph::{WindowAggregateSpec, WindowTableSpec};
 use crate::types::{DataType, Schema, TypeKind};
 
@@ -20,6 +21,7 @@ pub enum Rel {
     Calc(Calc),
     WindowTable { input: Box<Rel>, spec: WindowTableSpec, schema: Schema },
     WindowAggregate { input: Box<Rel>, spec: WindowAggregateSpec, schema: Schema },
+    MatchRecognize { input: Box<Rel>, spec: Box<MatchRecognizeSpec>, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
 }
 
@@ -50,6 +52,7 @@ impl Rel {
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
+            | Rel::MatchRecognize { schema, .. }
             | Rel::Union { schema, .. } => schema,
         }
     }
@@ -61,6 +64,7 @@ impl Rel {
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
+            | Rel::MatchRecognize { schema, .. }
             | Rel::Union { schema, .. } => schema,
         }
     }
@@ -68,9 +72,10 @@ impl Rel {
     pub fn inputs(&self) -> Vec<&Rel> {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
-            Rel::Calc(Calc { input, .. }) | Rel::WindowTable { input, .. } | Rel::WindowAggregate { input, .. } => {
-                vec![input]
-            }
+            Rel::Calc(Calc { input, .. })
+            | Rel::WindowTable { input, .. }
+            | Rel::WindowAggregate { input, .. }
+            | Rel::MatchRecognize { input, .. } => vec![input],
             Rel::Union { inputs, .. } => inputs.iter().collect(),
         }
     }
@@ -78,9 +83,10 @@ impl Rel {
     pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
-            Rel::Calc(Calc { input, .. }) | Rel::WindowTable { input, .. } | Rel::WindowAggregate { input, .. } => {
-                vec![input]
-            }
+            Rel::Calc(Calc { input, .. })
+            | Rel::WindowTable { input, .. }
+            | Rel::WindowAggregate { input, .. }
+            | Rel::MatchRecognize { input, .. } => vec![input],
             Rel::Union { inputs, .. } => inputs.iter_mut().collect(),
         }
     }

@@ -52,6 +52,7 @@ fn shown(sql: &str) -> String {
                 },
                 OperatorKind::Sink(_) => "sink",
                 OperatorKind::Values { .. } => "values",
+                _ => o.name.split('(').next().unwrap_or_default(),
             })
             .collect();
         let parallelism = vertex.parallelism.map(|p| format!(" x{p}")).unwrap_or_default();
