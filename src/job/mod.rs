@@ -9,13 +9,16 @@
 //! stored before anything is done about it; 4. one job's failure ends in that job's row and nowhere else.
 
 pub mod attempt;
+pub mod checkpoint_settings;
 pub mod checkpoints;
 pub mod command;
+mod in_flight;
 pub mod master;
 pub mod preflight;
 pub mod prepare;
 pub mod query;
 pub mod restart;
+pub mod restart_settings;
 pub mod restore_point;
 pub mod retry;
 pub mod service;

@@ -32,6 +32,7 @@ mod model;
 mod restores;
 mod row;
 mod snapshots;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +47,7 @@ use crate::error::{Error, Result};
 pub use jobs::{Inserted, JobFilter};
 pub use lease::Lease;
 pub use model::*;
+pub use statistics::*;
 
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");

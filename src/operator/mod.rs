@@ -14,12 +14,17 @@ mod harness;
 pub mod keep_first;
 pub mod key_hasher;
 pub mod match_recognize;
+pub mod session;
 pub mod temporal_sort;
+#[cfg(test)]
+mod test_subtasks;
 #[cfg(test)]
 mod test_support;
 pub mod top_n;
 pub mod window;
 pub mod window_aggregate;
+pub mod window_buffer;
+pub mod window_rank;
 pub mod window_table;
 
 use arrow::record_batch::RecordBatch;

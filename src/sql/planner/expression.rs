@@ -6,8 +6,10 @@ use sqlparser::ast as sp;
 use sqlparser::ast::{BinaryOperator, CastKind, UnaryOperator};
 
 use super::aggregate::Aggregates;
+use super::group_window::GroupWindow;
 use super::match_recognize::PatternScope;
 use super::place::{self, unsupported};
+use super::rank::RankCall;
 use super::scope::{self, Scope};
 use super::{Environment, coercion, literal, sql_type};
 use crate::error::{Error, Result};
@@ -28,6 +30,10 @@ pub struct Binder<'a> {
     pub aggregates: Option<&'a mut Aggregates>,
     /// Names of a row pattern, within `MATCH_RECOGNIZE`.
     pub pattern: Option<&'a mut PatternScope>,
+    /// The query's group window, whose properties may be named.
+    pub group_window: Option<GroupWindow>,
+    /// Where a `ROW_NUMBER` is noted; `None` where it is not allowed.
+    pub rank: Option<Option<RankCall>>,
     /// The place to report when the parser kept none.
     pub here: Position,
     pub depth: usize,
@@ -36,7 +42,8 @@ pub struct Binder<'a> {
 impl<'a> Binder<'a> {
     /// Binds expressions without aggregates.
     pub fn new(scope: &'a Scope, environment: &'a Environment, here: Position) -> Self {
-        Binder { scope, environment, aggregates: None, pattern: None, here, depth: 0 }
+        let (group_window, rank) = (None, None);
+        Binder { scope, environment, aggregates: None, pattern: None, group_window, rank, here, depth: 0 }
     }
 
     /// Binds a predicate.

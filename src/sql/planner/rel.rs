@@ -10,7 +10,8 @@ use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
 use crate::graph::pattern::MatchRecognizeSpec;
-use crate::graph::{WindowAggregateSpec, WindowTableSpec};
+use crate::graph::{RankSpec, WindowAggregateSpec, WindowTableSpec};
+use crate::sql::ast::Position;
 use crate::types::{DataType, Schema, TypeKind};
 
 /// A relational operator over its inputs.
@@ -23,6 +24,7 @@ pub enum Rel {
     WindowAggregate { input: Box<Rel>, spec: WindowAggregateSpec, schema: Schema },
     MatchRecognize { input: Box<Rel>, spec: Box<MatchRecognizeSpec>, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
+    Rank(Rank),
 }
 
 /// Reads columns of a table.
@@ -43,12 +45,35 @@ pub struct Calc {
     pub schema: Schema,
 }
 
+/// A window's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowBounds {
+    pub start: usize,
+    pub end: usize,
+    /// Whether it is aligned in the session's time zone.
+    pub zoned: bool,
+}
+
+/// Numbers rows within partitions and keeps some; see [`RankSpec`]. The schema has the number as its last column, until
+/// pruning drops it.
+#[derive(Debug, Clone)]
+pub struct Rank {
+    pub input: Box<Rel>,
+    pub spec: RankSpec,
+    /// The window by which rows are partitioned.
+    pub window: Option<WindowBounds>,
+    /// Of `ROW_NUMBER`.
+    pub at: Position,
+    pub schema: Schema,
+}
+
 impl Rel {
     /// The output's columns.
     pub fn schema(&self) -> &Schema {
         match self {
             Rel::Scan(Scan { schema, .. })
             | Rel::Calc(Calc { schema, .. })
+            | Rel::Rank(Rank { schema, .. })
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
@@ -61,6 +86,7 @@ impl Rel {
         match self {
             Rel::Scan(Scan { schema, .. })
             | Rel::Calc(Calc { schema, .. })
+            | Rel::Rank(Rank { schema, .. })
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
@@ -73,6 +99,7 @@ impl Rel {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
             Rel::Calc(Calc { input, .. })
+            | Rel::Rank(Rank { input, .. })
             | Rel::WindowTable { input, .. }
             | Rel::WindowAggregate { input, .. }
             | Rel::MatchRecognize { input, .. } => vec![input],
@@ -84,6 +111,7 @@ impl Rel {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
             Rel::Calc(Calc { input, .. })
+            | Rel::Rank(Rank { input, .. })
             | Rel::WindowTable { input, .. }
             | Rel::WindowAggregate { input, .. }
             | Rel::MatchRecognize { input, .. } => vec![input],
