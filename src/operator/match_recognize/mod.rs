@@ -293,7 +293,7 @@ impl MatchRecognizeOperator {
                 found.push(Found { slot: *slot, found: found_now, time });
             }
             let (known, simple) = match data {
-                RowData::Released(row) => (*known, simple[row as usize]),
+                RowData::Released(row) => (*known, simple.get(row as usize).copied().unwrap_or(0)),
                 RowData::Stored(_) => (0, 0),
             };
             let mut truth = Vec::with_capacity(partition.partial.len());

@@ -90,8 +90,11 @@ fn assign(rel: &mut Rel, modes: &Modes, required: bool) {
 fn accepts(rel: &Rel, input: usize) -> bool {
     let _ = input;
     match rel {
-        Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } => true,
-        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } | Rel::Rank(_) => false,
+        Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::Rank(_) => true,
+        Rel::WindowTable { .. }
+        | Rel::WindowAggregate { .. }
+        | Rel::MatchRecognize { .. }
+        | Rel::TemporalSort { .. } => false,
     }
 }
 
@@ -103,9 +106,10 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
         Rel::Scan(scan) => {
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
-        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } | Rel::Rank(_) => {
+        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } | Rel::TemporalSort { .. } => {
             ChangelogMode::INSERT_ONLY
         }
+        Rel::Rank(rank) => super::rank::produces(rank, all()),
         Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => all(),
     }
 }
@@ -117,7 +121,7 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         // An update may leave what a filter lets through: only the row before tells that it was there.
         Rel::Calc(Calc { filter: Some(_), .. }) => true,
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
-        Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } | Rel::Rank(_) => true,
+        Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } | Rel::Rank(_) | Rel::TemporalSort { .. } => true,
     }
 }
 
@@ -131,8 +135,9 @@ fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
         | Rel::Union { .. }
         | Rel::WindowTable { .. }
         | Rel::WindowAggregate { .. }
-        | Rel::Rank(_)
+        | Rel::TemporalSort { .. }
         | Rel::MatchRecognize { .. } => {}
+        Rel::Rank(rank) => rank.update_before = required,
     }
 }
 
@@ -151,6 +156,16 @@ fn upsert_keys(rel: &Rel) -> Vec<Vec<usize>> {
                 Some(key)
             };
             upsert_keys(&calc.input).iter().filter_map(moved).collect()
+        }
+        Rel::Rank(rank) => {
+            let mut key = rank.spec.partition_by.clone();
+            if rank.spec.number {
+                key.push(rank.schema.fields.len().saturating_sub(1));
+            } else if rank.spec.first != rank.spec.last {
+                return upsert_keys(&rank.input);
+            }
+            key.sort_unstable();
+            vec![key]
         }
         _ => vec![],
     }
@@ -184,6 +199,7 @@ fn name(rel: &Rel) -> String {
         Rel::WindowTable { spec, input, .. } => {
             format!("WindowTableFunction(window=[{}])", display::window(&spec.window, spec.rowtime, input.schema()))
         }
+        Rel::TemporalSort { spec, input, .. } => display::temporal_sort(&spec.order_by, input.schema()),
         Rel::MatchRecognize { spec, input, .. } => display::match_recognize(spec, input.schema()),
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
         Rel::Rank(rank) => display::rank(&rank.spec, rank.window, rank.input.schema()),

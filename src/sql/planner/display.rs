@@ -192,6 +192,7 @@ pub fn rank(spec: &RankSpec, window: Option<WindowBounds>, input: &Schema) -> St
     let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
     let mut text = match window {
         Some(w) => format!("WindowRank(window=[(win_start=[{}], win_end=[{}])], ", name(w.start), name(w.end)),
+        None if !spec.number && spec.partition_by.is_empty() => "SortLimit(".to_owned(),
         None => "Rank(".to_owned(),
     };
     let of_window = |c: &usize| window.is_some_and(|w| *c == w.start || *c == w.end);
@@ -322,16 +323,12 @@ pub fn pattern(pattern: &Pattern, variables: &[String]) -> String {
 
 /// `ts ASC, price DESC NULLS FIRST`.
 pub fn sort_keys(order: &[SortKey], input: &Schema) -> String {
-    let one = |key: &SortKey| {
-        let name = input.fields.get(key.column).map_or("?", |f| f.name.as_str());
-        match (key.order, key.nulls) {
-            (SortOrder::Ascending, NullOrder::First) => format!("{name} ASC"),
-            (SortOrder::Ascending, NullOrder::Last) => format!("{name} ASC NULLS LAST"),
-            (SortOrder::Descending, NullOrder::Last) => format!("{name} DESC"),
-            (SortOrder::Descending, NullOrder::First) => format!("{name} DESC NULLS FIRST"),
-        }
-    };
-    order.iter().map(one).collect::<Vec<_>>().join(", ")
+    order.iter().map(|key| sort_key(key, input)).collect::<Vec<_>>().join(", ")
+}
+
+/// `Sort(orderBy=[…])`.
+pub fn temporal_sort(order: &[SortKey], input: &Schema) -> String {
+    format!("TemporalSort(orderBy=[{}])", sort_keys(order, input))
 }
 
 /// The names of columns, separated by commas.

@@ -8,6 +8,7 @@ use sqlparser::ast::{SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, T
 use super::aggregate::Aggregates;
 use super::expression::Binder;
 use super::need::Need;
+use super::order::Ordering;
 use super::place::{self, unsupported};
 use super::rel::{Rel, Scan};
 use super::scope::Scope;
@@ -93,12 +94,15 @@ impl<'a> QueryBinder<'a> {
         }
         refuse::query(query, self.here)?;
         let tables = query.with.as_ref().map_or(&[][..], |w| &w.cte_tables);
-        let bound = self.bind_with(tables, ctes, &query.body);
+        let bound = match Ordering::of(query, self.here)? {
+            Some(ordering) => self.bind_ordered(query, &ordering, ctes, self.depth.get() == 1),
+            None => self.bind_with(tables, ctes, &query.body),
+        };
         self.depth.set(self.depth.get() - 1);
         bound
     }
 
-    fn bind_with(&self, tables: &[sp::Cte], ctes: Option<&Ctes<'_>>, body: &SetExpr) -> Result<Bound> {
+    pub(super) fn bind_with(&self, tables: &[sp::Cte], ctes: Option<&Ctes<'_>>, body: &SetExpr) -> Result<Bound> {
         match tables.split_first() {
             Some((cte, rest)) => self.bind_with(rest, Some(&Ctes { outer: ctes, cte }), body),
             None => self.bind_body(body, ctes),

@@ -10,6 +10,7 @@ use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
 use crate::graph::pattern::MatchRecognizeSpec;
+use crate::graph::ranking::TemporalSortSpec;
 use crate::graph::{RankSpec, WindowAggregateSpec, WindowTableSpec};
 use crate::sql::ast::Position;
 use crate::types::{DataType, Schema, TypeKind};
@@ -25,6 +26,7 @@ pub enum Rel {
     MatchRecognize { input: Box<Rel>, spec: Box<MatchRecognizeSpec>, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
     Rank(Rank),
+    TemporalSort { input: Box<Rel>, spec: TemporalSortSpec, schema: Schema },
 }
 
 /// Reads columns of a table.
@@ -62,7 +64,9 @@ pub struct Rank {
     pub spec: RankSpec,
     /// The window by which rows are partitioned.
     pub window: Option<WindowBounds>,
-    /// Of `ROW_NUMBER`.
+    /// Whether `-U` is emitted, outside of windows.
+    pub update_before: bool,
+    /// Of `ROW_NUMBER`, `ORDER BY` or `LIMIT`.
     pub at: Position,
     pub schema: Schema,
 }
@@ -78,6 +82,7 @@ impl Rel {
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
             | Rel::MatchRecognize { schema, .. }
+            | Rel::TemporalSort { schema, .. }
             | Rel::Union { schema, .. } => schema,
         }
     }
@@ -91,6 +96,7 @@ impl Rel {
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
             | Rel::MatchRecognize { schema, .. }
+            | Rel::TemporalSort { schema, .. }
             | Rel::Union { schema, .. } => schema,
         }
     }
@@ -102,6 +108,7 @@ impl Rel {
             | Rel::Rank(Rank { input, .. })
             | Rel::WindowTable { input, .. }
             | Rel::WindowAggregate { input, .. }
+            | Rel::TemporalSort { input, .. }
             | Rel::MatchRecognize { input, .. } => vec![input],
             Rel::Union { inputs, .. } => inputs.iter().collect(),
         }
@@ -114,6 +121,7 @@ impl Rel {
             | Rel::Rank(Rank { input, .. })
             | Rel::WindowTable { input, .. }
             | Rel::WindowAggregate { input, .. }
+            | Rel::TemporalSort { input, .. }
             | Rel::MatchRecognize { input, .. } => vec![input],
             Rel::Union { inputs, .. } => inputs.iter_mut().collect(),
         }
