@@ -4,6 +4,7 @@
 //! the vertex's input edges, each further operator takes the output of the one before; 3. operator ids are unique and
 //! depend only on the plan's structure and names; 4. everything here is serialisable and versioned by [`PLAN_VERSION`].
 
+pub mod join;
 pub mod key_group;
 pub mod pattern;
 pub mod ranking;
@@ -14,6 +15,10 @@ use crate::expr::Expr;
 use crate::id::OperatorId;
 use crate::types::changelog::ChangelogMode;
 use crate::types::{DataType, Schema};
+
+pub use join::{
+    IntervalJoinSpec, JoinCondition, JoinInputKey, JoinKey, JoinKind, JoinSpec, TemporalJoinSpec, UnnestSpec,
+};
 
 /// Version of the stored form of [`JobGraph`].
 pub const PLAN_VERSION: u32 = 1;
@@ -89,6 +94,10 @@ pub enum OperatorKind {
     TopN(ranking::TopNSpec),
     KeepFirst(ranking::KeepFirstSpec),
     TemporalSort(ranking::TemporalSortSpec),
+    Join(JoinSpec),
+    IntervalJoin(IntervalJoinSpec),
+    TemporalJoin(TemporalJoinSpec),
+    Unnest(UnnestSpec),
     WindowRank(WindowRankSpec),
     Sink(SinkSpec),
     /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
@@ -107,7 +116,10 @@ impl OperatorKind {
             | OperatorKind::MatchRecognize(_)
             | OperatorKind::TopN(_)
             | OperatorKind::KeepFirst(_)
-            | OperatorKind::TemporalSort(_) => true,
+            | OperatorKind::TemporalSort(_)
+            | OperatorKind::Join(_)
+            | OperatorKind::IntervalJoin(_)
+            | OperatorKind::TemporalJoin(_) => true,
             _ => false,
         }
     }

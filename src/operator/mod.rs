@@ -8,9 +8,11 @@
 
 pub mod aggregate;
 pub mod calc;
+pub mod current_watermark;
 pub mod event_time;
 #[cfg(test)]
 mod harness;
+pub mod join;
 pub mod keep_first;
 pub mod key_hasher;
 pub mod match_recognize;
@@ -21,6 +23,7 @@ mod test_subtasks;
 #[cfg(test)]
 mod test_support;
 pub mod top_n;
+pub mod unnest;
 pub mod window;
 pub mod window_aggregate;
 pub mod window_buffer;

@@ -25,12 +25,15 @@ use crate::graph::{COLLECT, Exchange, JobGraph, OperatorKind, OperatorSpec, Sink
 use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
+use crate::operator::current_watermark::{self, CurrentWatermarkOperator};
+use crate::operator::join::JoinOperator;
 use crate::operator::keep_first::KeepFirstOperator;
 use crate::operator::key_hasher::KeyHasher;
 use crate::operator::match_recognize::MatchRecognizeOperator;
 use crate::operator::session::SessionAggregateOperator;
 use crate::operator::temporal_sort::TemporalSortOperator;
 use crate::operator::top_n::TopNOperator;
+use crate::operator::unnest::UnnestOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
 use crate::operator::window_rank::WindowRankOperator;
 use crate::operator::window_table::WindowTableOperator;
@@ -275,6 +278,11 @@ fn output_of(graph: &JobGraph, vertex: usize) -> Result<&Schema> {
     last.map(|o| &o.output).ok_or_else(|| Error::internal("a vertex has no operator"))
 }
 
+/// The columns of the two inputs of a join.
+fn two<'s>(inputs: &[&'s Schema]) -> Result<[&'s Schema; 2]> {
+    inputs.try_into().map_err(|_| Error::internal("a join has two inputs"))
+}
+
 /// The columns of each input of a vertex.
 fn inputs_of(graph: &JobGraph, vertex: usize) -> Result<Vec<&Schema>> {
     let of = |input: usize| graph.edges.iter().find(|e| e.to == vertex && e.input == input);
@@ -436,6 +444,10 @@ impl Opener<'_> {
     fn link(&self, operator: &OperatorSpec, inputs: &[&Schema]) -> Result<LinkOperator> {
         let input = *inputs.first().ok_or_else(|| Error::internal("an operator has no input"))?;
         let transform: Box<dyn Operator> = match &operator.kind {
+            OperatorKind::Calc(calc) if current_watermark::is_used(calc) => {
+                let width = input.fields.len();
+                Box::new(CurrentWatermarkOperator::new(calc, width, &operator.output, &self.context)?)
+            }
             OperatorKind::Calc(calc) => Box::new(CalcOperator::new(calc, &operator.output, &self.context)?),
             OperatorKind::WindowTable(window) => {
                 Box::new(WindowTableOperator::new(window, &operator.output, &self.context)?)
@@ -486,6 +498,14 @@ impl Opener<'_> {
                 self.state_context(operator),
                 self.operator_state(operator.id),
             )?),
+            OperatorKind::Unnest(unnest) => Box::new(UnnestOperator::new(unnest, &operator.output, &self.context)?),
+            OperatorKind::Join(join) => {
+                let state = self.state_context(operator);
+                Box::new(JoinOperator::open(join, two(inputs)?, &operator.output, &self.context, &state)?)
+            }
+            OperatorKind::IntervalJoin(_) | OperatorKind::TemporalJoin(_) => {
+                return Err(Error::internal("a plan with joins in time"));
+            }
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {
                 return Err(Error::internal("a source cannot have an input"));

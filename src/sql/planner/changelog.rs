@@ -6,10 +6,11 @@
 //!
 //! Rows of a relation that is not asked for `-U` may carry them all the same.
 
-use super::rel::{Calc, Rel};
-use super::{Environment, SinkQuery, display, place};
+use super::rel::{Calc, JoinForm, Rel};
+use super::{Environment, SinkQuery, display, keys, place};
 use crate::connector::SinkChangelog;
 use crate::error::Result;
+use crate::graph::JoinKind;
 use crate::types::changelog::ChangelogMode;
 
 /// A relation's kinds with its inputs'.
@@ -36,7 +37,7 @@ pub fn infer(query: &mut SinkQuery, environment: &Environment) -> Result<()> {
         SinkChangelog::InsertOnly => false,
         SinkChangelog::All => true,
         // Only an input that is updated by this very key tells by `+U` alone which row is meant.
-        SinkChangelog::Upsert => !upsert_keys(&query.rel).contains(&query.primary_key),
+        SinkChangelog::Upsert => !keys::upsert_keys(&query.rel).contains(&query.primary_key),
     };
     assign(&mut query.rel, &modes, before);
     Ok(())
@@ -90,11 +91,12 @@ fn assign(rel: &mut Rel, modes: &Modes, required: bool) {
 fn accepts(rel: &Rel, input: usize) -> bool {
     let _ = input;
     match rel {
-        Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::Rank(_) => true,
+        Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::Rank(_) | Rel::Unnest(_) => true,
         Rel::WindowTable { .. }
         | Rel::WindowAggregate { .. }
         | Rel::MatchRecognize { .. }
         | Rel::TemporalSort { .. } => false,
+        Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. }),
     }
 }
 
@@ -110,7 +112,13 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
             ChangelogMode::INSERT_ONLY
         }
         Rel::Rank(rank) => super::rank::produces(rank, all()),
-        Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => all(),
+        Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } | Rel::Unnest(_) => all(),
+        Rel::Join(join) => match (join.form, join.condition.kind) {
+            (JoinForm::Temporal { .. }, _) => inputs.first().copied().unwrap_or(ChangelogMode::INSERT_ONLY),
+            (_, JoinKind::Inner | JoinKind::Semi) => all(),
+            // A row that was padded with nulls is taken back when it is matched.
+            _ => ChangelogMode { delete: true, ..all() },
+        },
     }
 }
 
@@ -122,6 +130,14 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         Rel::Calc(Calc { filter: Some(_), .. }) => true,
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
         Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } | Rel::Rank(_) | Rel::TemporalSort { .. } => true,
+        // Which elements an update takes away only the row before tells.
+        Rel::Unnest(_) => true,
+        Rel::Join(join) => match (join.form, input) {
+            (JoinForm::Temporal { .. }, 0) => required,
+            (JoinForm::Temporal { .. }, _) => false,
+            // Only an inner join on columns of the input's key takes a row by its key for the one that it replaces.
+            _ => required || join.condition.kind != JoinKind::Inner || !keys::replaces_by_key(join, input),
+        },
     }
 }
 
@@ -136,38 +152,10 @@ fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
         | Rel::WindowTable { .. }
         | Rel::WindowAggregate { .. }
         | Rel::TemporalSort { .. }
-        | Rel::MatchRecognize { .. } => {}
+        | Rel::MatchRecognize { .. }
+        | Rel::Join(_)
+        | Rel::Unnest(_) => {}
         Rel::Rank(rank) => rank.update_before = required,
-    }
-}
-
-/// The sets of columns, ascending, that tell which row an update of the relation means.
-fn upsert_keys(rel: &Rel) -> Vec<Vec<usize>> {
-    match rel {
-        Rel::Calc(calc) => {
-            let place = |column: &usize| {
-                calc.projection
-                    .iter()
-                    .position(|e| matches!(e, crate::expr::Expr::Column { index, .. } if index == column))
-            };
-            let moved = |key: &Vec<usize>| {
-                let mut key: Vec<usize> = key.iter().map(place).collect::<Option<_>>()?;
-                key.sort_unstable();
-                Some(key)
-            };
-            upsert_keys(&calc.input).iter().filter_map(moved).collect()
-        }
-        Rel::Rank(rank) => {
-            let mut key = rank.spec.partition_by.clone();
-            if rank.spec.number {
-                key.push(rank.schema.fields.len().saturating_sub(1));
-            } else if rank.spec.first != rank.spec.last {
-                return upsert_keys(&rank.input);
-            }
-            key.sort_unstable();
-            vec![key]
-        }
-        _ => vec![],
     }
 }
 
@@ -202,6 +190,8 @@ fn name(rel: &Rel) -> String {
         Rel::TemporalSort { spec, input, .. } => display::temporal_sort(&spec.order_by, input.schema()),
         Rel::MatchRecognize { spec, input, .. } => display::match_recognize(spec, input.schema()),
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
+        Rel::Unnest(unnest) => display::unnest(unnest, unnest.input.schema()),
+        Rel::Join(join) => display::join(join, join.left.schema(), join.right.schema()),
         Rel::Rank(rank) => display::rank(&rank.spec, rank.window, rank.input.schema()),
     }
 }

@@ -11,6 +11,7 @@ use super::match_recognize::PatternScope;
 use super::place::{self, unsupported};
 use super::rank::RankCall;
 use super::scope::{self, Scope};
+use super::subquery::Scalars;
 use super::{Environment, coercion, literal, sql_type};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Scalar};
@@ -19,6 +20,8 @@ use crate::types::{DataType, TypeKind};
 
 /// The first column number that stands for an aggregate call instead of an input column.
 pub const AGGREGATE_BASE: usize = usize::MAX / 2;
+/// The first column number that stands for a scalar subquery.
+pub const SUBQUERY_BASE: usize = usize::MAX / 8 * 3;
 /// Deepest nesting of an expression: evaluation recurses over it.
 const MAX_DEPTH: usize = 400;
 
@@ -30,6 +33,8 @@ pub struct Binder<'a> {
     pub aggregates: Option<&'a mut Aggregates>,
     /// Names of a row pattern, within `MATCH_RECOGNIZE`.
     pub pattern: Option<&'a mut PatternScope>,
+    /// Binds scalar subqueries; `None` where they are not allowed.
+    pub scalars: Option<&'a Scalars<'a>>,
     /// The query's group window, whose properties may be named.
     pub group_window: Option<GroupWindow>,
     /// Where a `ROW_NUMBER` is noted; `None` where it is not allowed.
@@ -43,7 +48,8 @@ impl<'a> Binder<'a> {
     /// Binds expressions without aggregates.
     pub fn new(scope: &'a Scope, environment: &'a Environment, here: Position) -> Self {
         let (group_window, rank) = (None, None);
-        Binder { scope, environment, aggregates: None, pattern: None, group_window, rank, here, depth: 0 }
+        let (aggregates, pattern, scalars) = (None, None, None);
+        Binder { scope, environment, aggregates, pattern, scalars, group_window, rank, here, depth: 0 }
     }
 
     /// Binds a predicate.
@@ -193,11 +199,25 @@ impl<'a> Binder<'a> {
             BinaryOperator::LtEq => "<=",
             BinaryOperator::Eq => "=",
             BinaryOperator::NotEq => "<>",
+            BinaryOperator::Overlaps => return self.overlaps(left, right),
             other => {
                 return unsupported(&format!("there is no operator {other} in Flink SQL"), "use a function", self.here);
             }
         };
         self.apply(name, [left, right])
+    }
+
+    /// `(start, end) OVERLAPS (start, end)`, where an end may be an interval.
+    fn overlaps(&mut self, left: &sp::Expr, right: &sp::Expr) -> Result<Expr> {
+        match (left, right) {
+            (sp::Expr::Tuple(a), sp::Expr::Tuple(b)) if a.len() == 2 && b.len() == 2 => {
+                self.apply("OVERLAPS", a.iter().chain(b))
+            }
+            _ => {
+                let message = "OVERLAPS compares two periods: (start, end) or (start, interval)";
+                Err(place::error("sql_type", message, self.here))
+            }
+        }
     }
 
     /// `a AND b AND c …` (or `OR`) as a balanced tree, so that long lists do not nest deeply.

@@ -26,7 +26,7 @@ use crate::sql::ast::Position;
 use crate::types::{DataType, Field, Schema, TimestampKind, TypeKind};
 
 /// The first column number that stands for a [`PatternInput`].
-const INPUT_BASE: usize = AGGREGATE_BASE / 2;
+const INPUT_BASE: usize = AGGREGATE_BASE / 4;
 /// In the argument of an aggregate: the distance between the columns of two variables.
 const VARIABLE_STRIDE: usize = 1 << 20;
 
@@ -75,7 +75,7 @@ impl PatternScope {
             (Some((code, variables)), [_, rest @ ..]) if !rest.is_empty() => (code + 1, variables, rest),
             _ => (0, vec![], path),
         };
-        let plain = Scope { qualifier: None, schema: self.schema.clone(), ..Scope::default() };
+        let plain = Scope::new(None, self.schema.clone());
         let (head, members) = rest.split_at(rest.len().min(1));
         let column = plain.resolve(head, at)?;
         let Expr::Column { index, data_type } = column else {
@@ -220,7 +220,7 @@ impl QueryBinder<'_> {
     ) -> Result<Bound> {
         let input = self.bind_factor(table, ctes)?.0.rel;
         let schema = input.schema().clone();
-        let plain = Scope { qualifier: None, schema: schema.clone(), ..Scope::default() };
+        let plain = Scope::new(None, schema.clone());
         let mut keys = Vec::new();
         for node in clauses.partition_by {
             let at = place::position(node).unwrap_or(at);

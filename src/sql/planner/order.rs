@@ -188,7 +188,7 @@ impl QueryBinder<'_> {
 
     /// Binds `ORDER BY` over the selected columns; what is no column of them is appended.
     fn sorted(&self, mut bound: Bound, ordering: &Ordering<'_>, width: usize) -> Result<(Bound, Vec<SortKey>)> {
-        let scope = Scope { schema: bound.rel.schema().clone(), ..Scope::default() };
+        let scope = Scope::new(None, bound.rel.schema().clone());
         let mut columns = bound.rel.columns();
         let mut keys = Vec::new();
         for item in ordering.order_by {

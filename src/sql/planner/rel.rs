@@ -11,7 +11,7 @@ use super::need::Need;
 use crate::expr::Expr;
 use crate::graph::pattern::MatchRecognizeSpec;
 use crate::graph::ranking::TemporalSortSpec;
-use crate::graph::{RankSpec, WindowAggregateSpec, WindowTableSpec};
+use crate::graph::{JoinCondition, RankSpec, UnnestSpec, WindowAggregateSpec, WindowTableSpec};
 use crate::sql::ast::Position;
 use crate::types::{DataType, Schema, TypeKind};
 
@@ -25,6 +25,8 @@ pub enum Rel {
     WindowAggregate { input: Box<Rel>, spec: WindowAggregateSpec, schema: Schema },
     MatchRecognize { input: Box<Rel>, spec: Box<MatchRecognizeSpec>, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
+    Join(Join),
+    Unnest(Unnest),
     Rank(Rank),
     TemporalSort { input: Box<Rel>, spec: TemporalSortSpec, schema: Schema },
 }
@@ -45,6 +47,32 @@ pub struct Calc {
     pub filter: Option<Expr>,
     pub projection: Vec<Expr>,
     pub schema: Schema,
+}
+
+/// Joins two inputs; its columns are `condition.output` of left and right columns.
+#[derive(Debug, Clone)]
+pub struct Join {
+    pub left: Box<Rel>,
+    pub right: Box<Rel>,
+    pub condition: JoinCondition,
+    pub form: JoinForm,
+    pub schema: Schema,
+}
+
+/// Gives each row once per element of a collection; its columns are `spec.output` of the input's and the elements'.
+#[derive(Debug, Clone)]
+pub struct Unnest {
+    pub input: Box<Rel>,
+    pub spec: UnnestSpec,
+    pub schema: Schema,
+}
+
+/// How long a join keeps rows; the columns are those of each input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinForm {
+    Regular,
+    Interval { left_time: usize, right_time: usize, lower_ms: i64, upper_ms: i64 },
+    Temporal { left_time: usize, right_time: usize },
 }
 
 /// A window's columns.
@@ -83,7 +111,9 @@ impl Rel {
             | Rel::WindowAggregate { schema, .. }
             | Rel::MatchRecognize { schema, .. }
             | Rel::TemporalSort { schema, .. }
-            | Rel::Union { schema, .. } => schema,
+            | Rel::Union { schema, .. }
+            | Rel::Join(Join { schema, .. })
+            | Rel::Unnest(Unnest { schema, .. }) => schema,
         }
     }
     /// The output's columns, to be renamed.
@@ -97,7 +127,9 @@ impl Rel {
             | Rel::WindowAggregate { schema, .. }
             | Rel::MatchRecognize { schema, .. }
             | Rel::TemporalSort { schema, .. }
-            | Rel::Union { schema, .. } => schema,
+            | Rel::Union { schema, .. }
+            | Rel::Join(Join { schema, .. })
+            | Rel::Unnest(Unnest { schema, .. }) => schema,
         }
     }
     /// The relations that it reads, in the order of its inputs.
@@ -111,6 +143,8 @@ impl Rel {
             | Rel::TemporalSort { input, .. }
             | Rel::MatchRecognize { input, .. } => vec![input],
             Rel::Union { inputs, .. } => inputs.iter().collect(),
+            Rel::Join(Join { left, right, .. }) => vec![left, right],
+            Rel::Unnest(Unnest { input, .. }) => vec![input],
         }
     }
     /// [`Rel::inputs`], to be changed.
@@ -124,6 +158,8 @@ impl Rel {
             | Rel::TemporalSort { input, .. }
             | Rel::MatchRecognize { input, .. } => vec![input],
             Rel::Union { inputs, .. } => inputs.iter_mut().collect(),
+            Rel::Join(Join { left, right, .. }) => vec![left, right],
+            Rel::Unnest(Unnest { input, .. }) => vec![input],
         }
     }
     /// All columns as expressions.

@@ -53,6 +53,10 @@ fn shown(sql: &str) -> String {
                 OperatorKind::Sink(_) => "sink",
                 OperatorKind::WindowRank(_) => "window rank",
                 OperatorKind::Values { .. } => "values",
+                OperatorKind::Unnest(_) => "unnest",
+                OperatorKind::Join(_) => "join",
+                OperatorKind::IntervalJoin(_) => "interval_join",
+                OperatorKind::TemporalJoin(_) => "temporal_join",
                 _ => o.name.split('(').next().unwrap_or_default(),
             })
             .collect();
