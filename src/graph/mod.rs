@@ -212,6 +212,19 @@ pub enum AggregateFunction {
     Min,
     Max,
     Avg,
+    /// Of `ROW`s too; nulls are not values.
+    FirstValue,
+    LastValue,
+    /// Of a text, joined by commas, or of `ROW(text, separator)`.
+    ListAgg,
+    /// A multiset.
+    Collect,
+    /// An array, nulls included; null over no rows.
+    ArrayAgg,
+    /// Of a JSON text.
+    JsonArrayAgg { absent_on_null: bool },
+    /// Of `ROW(key, JSON text)`.
+    JsonObjectAgg { absent_on_null: bool },
 }
 
 /// Writes a table.

@@ -4,7 +4,8 @@
 //! - integers underneath (see [`integers`]): their width in bytes, big endian, the sign bit flipped;
 //! - `FLOAT`, `DOUBLE`: the bits, big endian; all NaNs are one; 0.0 and -0.0 differ, as in Flink;
 //! - `DECIMAL`: 16 bytes, big endian, the sign bit flipped;
-//! - strings and bytes: length u32 BE, then the bytes.
+//! - strings and bytes: length u32 BE, then the bytes;
+//! - rows, arrays, maps and multisets: see [`super::nested_codec`].
 //!
 //! Invariants: 1. equal keys have equal bytes and the reverse; 2. the bytes, and XXH3-64 of them, never change: key
 //! groups depend on it; 3. one integer column stays in registers (`KeyBatch::Ints`) and has the same stored bytes.
@@ -19,6 +20,7 @@ use arrow::datatypes::{ByteArrayType, DataType, Decimal128Type, Float32Type, Flo
 
 use super::backend::malformed;
 use super::integers;
+use super::nested_codec;
 use crate::error::{Error, Result};
 use crate::graph::key_group::hash_key;
 
@@ -86,10 +88,7 @@ impl KeyCodec {
     /// A codec of these column types; refuses types that cannot be keys (`unsupported_key_type`).
     pub fn new(columns: Vec<DataType>) -> Result<Self> {
         for column in &columns {
-            let known = integers::width(column).is_some()
-                || matches!(column, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..))
-                || matches!(column, DataType::Utf8 | DataType::Binary);
-            if !known {
+            if !encodes(column) {
                 return Err(Error::invalid(
                     "unsupported_key_type",
                     format!("a column of {column} cannot be grouped by or counted distinct: group by its members"),
@@ -107,6 +106,11 @@ impl KeyCodec {
         }
     }
 
+    /// Whether a column is a row, an array, a map or a multiset.
+    pub fn is_nested(&self) -> bool {
+        self.columns.iter().any(DataType::is_nested)
+    }
+
     /// Encodes `rows` keys.
     pub fn encode(&self, columns: &[ArrayRef], rows: usize) -> Result<KeyBatch> {
         if let (Some(width), [column]) = (self.integer_width(), columns) {
@@ -114,9 +118,18 @@ impl KeyCodec {
             return Ok(KeyBatch::Ints { values, nulls: column.nulls().filter(|n| n.null_count() > 0).cloned(), width });
         }
         let mut lengths = vec![columns.len(); rows];
+        let mut nested = Vec::new();
         for column in columns {
-            add_lengths(column, &mut lengths);
+            if column.data_type().is_nested() {
+                let (data, ends) = nested_codec::encode(column)?;
+                let starts = std::iter::once(0).chain(ends.iter().copied());
+                lengths.iter_mut().zip(starts.zip(&ends)).for_each(|(l, (start, end))| *l += end - start - 1);
+                nested.push((data, ends));
+            } else {
+                add_lengths(column, &mut lengths);
+            }
         }
+        let mut nested = nested.into_iter();
         let mut total = 0;
         let mut cursors = lengths; // Becomes each key's write position, and at last its end.
         for cursor in &mut cursors {
@@ -124,7 +137,16 @@ impl KeyCodec {
         }
         let mut data = vec![0; total];
         for column in columns {
-            write_column(column, &mut data, &mut cursors)?;
+            if !column.data_type().is_nested() {
+                write_column(column, &mut data, &mut cursors)?;
+            } else if let Some((bytes, ends)) = nested.next() {
+                let mut start = 0;
+                for (cursor, end) in cursors.iter_mut().zip(ends) {
+                    let value = &bytes[std::mem::replace(&mut start, end)..end];
+                    data[*cursor..*cursor + value.len()].copy_from_slice(value);
+                    *cursor += value.len();
+                }
+            }
         }
         Ok(KeyBatch::Bytes { data, ends: cursors })
     }
@@ -148,7 +170,31 @@ impl KeyCodec {
     }
 }
 
+/// Whether values of a type can be encoded.
+pub(super) fn encodes(data_type: &DataType) -> bool {
+    integers::width(data_type).is_some()
+        || matches!(data_type, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..))
+        || matches!(data_type, DataType::Utf8 | DataType::Binary)
+        || nested_codec::encodes_nested(data_type)
+}
+
 impl KeyBatch {
+    /// The bytes of all keys: key `i` is `data[ends[i - 1]..ends[i]]`.
+    pub fn into_bytes(self) -> (Vec<u8>, Vec<usize>) {
+        match self {
+            KeyBatch::Bytes { data, ends } => (data, ends),
+            KeyBatch::Ints { values, nulls, width } => {
+                let (mut data, mut ends) =
+                    (Vec::with_capacity(values.len() * (1 + width)), Vec::with_capacity(values.len()));
+                for (row, value) in values.iter().enumerate() {
+                    let value = nulls.as_ref().is_none_or(|n| n.is_valid(row)).then_some(*value);
+                    data.extend_from_slice(IntKey::new(value, width).as_bytes());
+                    ends.push(data.len());
+                }
+                (data, ends)
+            }
+        }
+    }
     /// The number of keys.
     pub fn len(&self) -> usize {
         match self {
@@ -199,6 +245,36 @@ fn add_lengths(column: &ArrayRef, lengths: &mut [usize]) {
         None => lengths.iter_mut().for_each(|l| *l += fixed),
         Some(nulls) => lengths.iter_mut().zip(nulls.iter()).for_each(|(l, valid)| *l += fixed * usize::from(valid)),
     }
+}
+
+/// Appends a value that is neither null nor nested, without its null byte.
+pub(super) fn write_scalar(array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    let sized = |out: &mut Vec<u8>, bytes: &[u8]| {
+        out.extend_from_slice(&u32::try_from(bytes.len()).expect("arrow's offsets are 32 bits").to_be_bytes());
+        out.extend_from_slice(bytes);
+    };
+    match array.data_type() {
+        DataType::Utf8 => sized(out, array.as_string::<i32>().value(row).as_bytes()),
+        DataType::Binary => sized(out, array.as_binary::<i32>().value(row)),
+        DataType::Float32 => {
+            let value = array.as_primitive::<Float32Type>().value(row);
+            let bits = if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() };
+            out.extend_from_slice(&bits.to_be_bytes());
+        }
+        DataType::Float64 => {
+            out.extend_from_slice(&canonical_bits(array.as_primitive::<Float64Type>().value(row)).to_be_bytes());
+        }
+        DataType::Decimal128(..) => {
+            let value = array.as_primitive::<Decimal128Type>().value(row);
+            out.extend_from_slice(&(value ^ i128::MIN).to_be_bytes());
+        }
+        other => {
+            let width = integers::width(other).ok_or_else(|| Error::internal("the key type was checked"))?;
+            let value = integers::to_i64(&array.slice(row, 1))?;
+            out.extend_from_slice(&flip(value[0], width).to_be_bytes()[8 - width..]);
+        }
+    }
+    Ok(())
 }
 
 /// Writes one column of every key at its cursor and moves the cursors on.
@@ -255,7 +331,7 @@ fn write_column(column: &ArrayRef, data: &mut [u8], cursors: &mut [usize]) -> Re
 }
 
 /// Reads one column of every key, cutting it off the front of `keys`.
-fn read_column(data_type: &DataType, keys: &mut [&[u8]]) -> Result<ArrayRef> {
+pub(super) fn read_column(data_type: &DataType, keys: &mut [&[u8]]) -> Result<ArrayRef> {
     let short = || malformed("a key is shorter than its columns");
     let mut valid = Vec::with_capacity(keys.len());
     for key in keys.iter_mut() {
@@ -284,6 +360,7 @@ fn read_column(data_type: &DataType, keys: &mut [&[u8]]) -> Result<ArrayRef> {
     };
     let nulls = || valid.contains(&false).then(|| NullBuffer::from(valid.clone()));
     Ok(match data_type {
+        DataType::Struct(_) | DataType::List(_) | DataType::Map(..) => nested_codec::read(data_type, keys, &valid)?,
         DataType::Utf8 | DataType::Binary => {
             let mut bytes = Vec::new();
             let mut lengths = Vec::with_capacity(keys.len());

@@ -21,6 +21,7 @@ pub mod key_codec;
 pub mod key_table;
 pub mod keyed_map;
 mod memory;
+mod nested_codec;
 mod restore;
 
 use std::ops::Range;

@@ -200,6 +200,13 @@ pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
         AggregateFunction::Min => "MIN",
         AggregateFunction::Max => "MAX",
         AggregateFunction::Avg => "AVG",
+        AggregateFunction::FirstValue => "FIRST_VALUE",
+        AggregateFunction::LastValue => "LAST_VALUE",
+        AggregateFunction::ListAgg => "LISTAGG",
+        AggregateFunction::Collect => "COLLECT",
+        AggregateFunction::ArrayAgg => "ARRAY_AGG",
+        AggregateFunction::JsonArrayAgg { .. } => "JSON_ARRAYAGG",
+        AggregateFunction::JsonObjectAgg { .. } => "JSON_OBJECTAGG",
     };
     let distinct = if call.distinct { "DISTINCT " } else { "" };
     let argument = call.argument.map_or("*", name);
