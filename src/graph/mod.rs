@@ -227,6 +227,28 @@ pub enum AggregateFunction {
     JsonObjectAgg { absent_on_null: bool },
 }
 
+/// Direction of a sort column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum SortOrder {
+    Ascending,
+    Descending,
+}
+
+/// Where nulls stand; without `NULLS FIRST | LAST` null is the smallest value, as in Flink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum NullOrder {
+    First,
+    Last,
+}
+
+/// A column of `ORDER BY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SortKey {
+    pub column: usize,
+    pub order: SortOrder,
+    pub nulls: NullOrder,
+}
+
 /// Writes a table.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SinkSpec {

@@ -25,9 +25,11 @@ macro_rules! on {
 
 mod database_error;
 mod exceptions;
+mod holds;
 mod jobs;
 mod lease;
 mod model;
+mod restores;
 mod row;
 mod snapshots;
 #[cfg(test)]

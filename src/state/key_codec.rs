@@ -70,7 +70,7 @@ impl IntKey {
     }
 }
 
-fn flip(value: i64, width: usize) -> u64 {
+pub(super) fn flip(value: i64, width: usize) -> u64 {
     let bits = 8 * width;
     (value.cast_unsigned() ^ (1 << (bits - 1))) & (u64::MAX >> (64 - bits))
 }

@@ -23,6 +23,8 @@ pub mod keyed_map;
 mod memory;
 mod nested_codec;
 mod restore;
+pub mod row_codec;
+pub mod sort_codec;
 
 use std::ops::Range;
 use std::path::PathBuf;
