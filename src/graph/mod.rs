@@ -83,6 +83,9 @@ pub enum OperatorKind {
     Calc(CalcSpec),
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
+    GroupAggregate(GroupAggregateSpec),
+    Expand(ExpandSpec),
+    Replicate(ReplicateSpec),
     Sink(SinkSpec),
     /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
     Values {
@@ -93,7 +96,7 @@ pub enum OperatorKind {
 impl OperatorKind {
     /// Whether it has keyed state, and so a share of the job's memory.
     pub fn is_keyed(&self) -> bool {
-        matches!(self, OperatorKind::WindowAggregate(_))
+        matches!(self, OperatorKind::WindowAggregate(_) | OperatorKind::GroupAggregate(_))
     }
 }
 
@@ -189,6 +192,35 @@ pub struct WindowAggregateSpec {
     pub properties: Vec<WindowProperty>,
 }
 
+/// `GROUP BY keys` over an unbounded input: emits a change whenever a group's result changes.
+/// Output columns: `keys ++ aggregates`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct GroupAggregateSpec {
+    /// Input columns.
+    pub keys: Vec<usize>,
+    pub aggregates: Vec<AggregateCall>,
+    /// Whether the input takes rows away.
+    pub retracts: bool,
+    /// Whether `-U` is emitted.
+    pub update_before: bool,
+    /// How long a group is kept after it was last written to, ms; 0 = for ever.
+    pub state_ttl_ms: u64,
+    /// Whether a batch's changes of a group are emitted as one (`table.exec.mini-batch.enabled`).
+    pub bundles: bool,
+}
+
+/// Several rows for each row: one per projection, over the input.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ExpandSpec {
+    pub projections: Vec<Vec<Expr>>,
+}
+
+/// Each row as often as a `BIGINT NOT NULL` column of it says.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ReplicateSpec {
+    pub count: usize,
+}
+
 /// An aggregate function applied to a column.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct AggregateCall {
@@ -222,9 +254,13 @@ pub enum AggregateFunction {
     /// An array, nulls included; null over no rows.
     ArrayAgg,
     /// Of a JSON text.
-    JsonArrayAgg { absent_on_null: bool },
+    JsonArrayAgg {
+        absent_on_null: bool,
+    },
     /// Of `ROW(key, JSON text)`.
-    JsonObjectAgg { absent_on_null: bool },
+    JsonObjectAgg {
+        absent_on_null: bool,
+    },
 }
 
 /// Direction of a sort column.

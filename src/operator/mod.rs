@@ -9,7 +9,10 @@
 pub mod aggregate;
 pub mod calc;
 pub mod event_time;
+pub mod expand;
+pub mod group_aggregate;
 pub mod key_hasher;
+pub mod replicate;
 #[cfg(test)]
 mod test_support;
 pub mod window;

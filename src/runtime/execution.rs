@@ -25,7 +25,10 @@ use crate::graph::{COLLECT, Exchange, JobGraph, OperatorKind, OperatorSpec, Sink
 use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
+use crate::operator::expand::ExpandOperator;
+use crate::operator::group_aggregate::GroupAggregateOperator;
 use crate::operator::key_hasher::KeyHasher;
+use crate::operator::replicate::ReplicateOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
 use crate::operator::window_table::WindowTableOperator;
 use crate::state::{RestoredState, SharedMemory, StateContext};
@@ -447,6 +450,11 @@ impl Opener<'_> {
                     .with_context(&self.context),
                 )
             }
+            OperatorKind::GroupAggregate(group) => {
+                Box::new(GroupAggregateOperator::open(group, input, &operator.output, &self.state_context(operator))?)
+            }
+            OperatorKind::Expand(expand) => Box::new(ExpandOperator::new(expand, &operator.output, &self.context)?),
+            OperatorKind::Replicate(replicate) => Box::new(ReplicateOperator::new(replicate)),
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {
                 return Err(Error::internal("a source cannot have an input"));

@@ -5,7 +5,9 @@
 //! - `FLOAT`, `DOUBLE`: the bits, big endian; all NaNs are one; 0.0 and -0.0 differ, as in Flink;
 //! - `DECIMAL`: 16 bytes, big endian, the sign bit flipped;
 //! - strings and bytes: length u32 BE, then the bytes;
-//! - rows, arrays, maps and multisets: see [`super::nested_codec`].
+//! - arrays, maps, multisets, rows: bytes, made by [`nested_codec`](super::nested_codec).
+//!
+//! It is also the stored encoding of whole rows ([`KeyCodec::encode_bytes`]).
 //!
 //! Invariants: 1. equal keys have equal bytes and the reverse; 2. the bytes, and XXH3-64 of them, never change: key
 //! groups depend on it; 3. one integer column stays in registers (`KeyBatch::Ints`) and has the same stored bytes.
@@ -13,14 +15,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, Float32Array, Float64Array, GenericByteArray, StringArray,
+    Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, Float32Array, Float64Array, GenericByteArray, NullArray,
+    StringArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{ByteArrayType, DataType, Decimal128Type, Float32Type, Float64Type};
 
 use super::backend::malformed;
 use super::integers;
-use super::nested_codec;
+use super::nested_codec::{flatten, is_nested, unflatten};
 use crate::error::{Error, Result};
 use crate::graph::key_group::hash_key;
 
@@ -85,10 +88,14 @@ fn canonical_bits(value: f64) -> u64 {
 }
 
 impl KeyCodec {
-    /// A codec of these column types; refuses types that cannot be keys (`unsupported_key_type`).
+    /// A codec of these column types; refuses types that no SQL type has (`unsupported_key_type`).
     pub fn new(columns: Vec<DataType>) -> Result<Self> {
         for column in &columns {
-            if !encodes(column) {
+            let known = integers::width(column).is_some()
+                || matches!(column, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..))
+                || matches!(column, DataType::Utf8 | DataType::Binary | DataType::Null)
+                || is_nested(column);
+            if !known {
                 return Err(Error::invalid(
                     "unsupported_key_type",
                     format!("a column of {column} cannot be grouped by or counted distinct: group by its members"),
@@ -106,30 +113,28 @@ impl KeyCodec {
         }
     }
 
-    /// Whether a column is a row, an array, a map or a multiset.
-    pub fn is_nested(&self) -> bool {
-        self.columns.iter().any(DataType::is_nested)
-    }
-
     /// Encodes `rows` keys.
     pub fn encode(&self, columns: &[ArrayRef], rows: usize) -> Result<KeyBatch> {
         if let (Some(width), [column]) = (self.integer_width(), columns) {
             let values = integers::to_i64(column)?.iter().map(|v| flip(*v, width)).collect();
             return Ok(KeyBatch::Ints { values, nulls: column.nulls().filter(|n| n.null_count() > 0).cloned(), width });
         }
-        let mut lengths = vec![columns.len(); rows];
-        let mut nested = Vec::new();
-        for column in columns {
-            if column.data_type().is_nested() {
-                let (data, ends) = nested_codec::encode(column)?;
-                let starts = std::iter::once(0).chain(ends.iter().copied());
-                lengths.iter_mut().zip(starts.zip(&ends)).for_each(|(l, (start, end))| *l += end - start - 1);
-                nested.push((data, ends));
-            } else {
-                add_lengths(column, &mut lengths);
-            }
+        let (data, ends) = self.encode_bytes(columns, rows)?;
+        Ok(KeyBatch::Bytes { data, ends })
+    }
+
+    /// The stored bytes of `rows` keys, or of whole rows: the bytes of row `i` are `data[ends[i - 1]..ends[i]]`.
+    pub fn encode_bytes(&self, columns: &[ArrayRef], rows: usize) -> Result<(Vec<u8>, Vec<usize>)> {
+        let flat: Vec<ArrayRef>;
+        let mut columns = columns;
+        if self.columns.iter().any(is_nested) {
+            flat = columns.iter().map(flatten).collect::<Result<_>>()?;
+            columns = &flat;
         }
-        let mut nested = nested.into_iter();
+        let mut lengths = vec![columns.len(); rows];
+        for column in columns {
+            add_lengths(column, &mut lengths);
+        }
         let mut total = 0;
         let mut cursors = lengths; // Becomes each key's write position, and at last its end.
         for cursor in &mut cursors {
@@ -137,24 +142,19 @@ impl KeyCodec {
         }
         let mut data = vec![0; total];
         for column in columns {
-            if !column.data_type().is_nested() {
-                write_column(column, &mut data, &mut cursors)?;
-            } else if let Some((bytes, ends)) = nested.next() {
-                let mut start = 0;
-                for (cursor, end) in cursors.iter_mut().zip(ends) {
-                    let value = &bytes[std::mem::replace(&mut start, end)..end];
-                    data[*cursor..*cursor + value.len()].copy_from_slice(value);
-                    *cursor += value.len();
-                }
-            }
+            write_column(column, &mut data, &mut cursors)?;
         }
-        Ok(KeyBatch::Bytes { data, ends: cursors })
+        Ok((data, cursors))
     }
 
     /// The columns of these encoded keys.
     pub fn decode(&self, keys: &[&[u8]]) -> Result<Vec<ArrayRef>> {
         let mut rest: Vec<&[u8]> = keys.to_vec();
-        let columns = self.columns.iter().map(|c| read_column(c, &mut rest)).collect::<Result<_>>()?;
+        let columns = self.columns.iter().map(|c| match is_nested(c) {
+            true => unflatten(&read_column(&DataType::Binary, &mut rest)?, c),
+            false => read_column(c, &mut rest),
+        });
+        let columns = columns.collect::<Result<_>>()?;
         if rest.iter().any(|r| !r.is_empty()) {
             return Err(malformed("a key is longer than its columns"));
         }
@@ -170,31 +170,7 @@ impl KeyCodec {
     }
 }
 
-/// Whether values of a type can be encoded.
-pub(super) fn encodes(data_type: &DataType) -> bool {
-    integers::width(data_type).is_some()
-        || matches!(data_type, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..))
-        || matches!(data_type, DataType::Utf8 | DataType::Binary)
-        || nested_codec::encodes_nested(data_type)
-}
-
 impl KeyBatch {
-    /// The bytes of all keys: key `i` is `data[ends[i - 1]..ends[i]]`.
-    pub fn into_bytes(self) -> (Vec<u8>, Vec<usize>) {
-        match self {
-            KeyBatch::Bytes { data, ends } => (data, ends),
-            KeyBatch::Ints { values, nulls, width } => {
-                let (mut data, mut ends) =
-                    (Vec::with_capacity(values.len() * (1 + width)), Vec::with_capacity(values.len()));
-                for (row, value) in values.iter().enumerate() {
-                    let value = nulls.as_ref().is_none_or(|n| n.is_valid(row)).then_some(*value);
-                    data.extend_from_slice(IntKey::new(value, width).as_bytes());
-                    ends.push(data.len());
-                }
-                (data, ends)
-            }
-        }
-    }
     /// The number of keys.
     pub fn len(&self) -> usize {
         match self {
@@ -239,42 +215,13 @@ fn add_lengths(column: &ArrayRef, lengths: &mut [usize]) {
         DataType::Float32 => 4,
         DataType::Float64 => 8,
         DataType::Decimal128(..) => 16,
+        DataType::Null => return,
         other => integers::width(other).unwrap_or(0),
     };
     match column.nulls() {
         None => lengths.iter_mut().for_each(|l| *l += fixed),
         Some(nulls) => lengths.iter_mut().zip(nulls.iter()).for_each(|(l, valid)| *l += fixed * usize::from(valid)),
     }
-}
-
-/// Appends a value that is neither null nor nested, without its null byte.
-pub(super) fn write_scalar(array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<()> {
-    let sized = |out: &mut Vec<u8>, bytes: &[u8]| {
-        out.extend_from_slice(&u32::try_from(bytes.len()).expect("arrow's offsets are 32 bits").to_be_bytes());
-        out.extend_from_slice(bytes);
-    };
-    match array.data_type() {
-        DataType::Utf8 => sized(out, array.as_string::<i32>().value(row).as_bytes()),
-        DataType::Binary => sized(out, array.as_binary::<i32>().value(row)),
-        DataType::Float32 => {
-            let value = array.as_primitive::<Float32Type>().value(row);
-            let bits = if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() };
-            out.extend_from_slice(&bits.to_be_bytes());
-        }
-        DataType::Float64 => {
-            out.extend_from_slice(&canonical_bits(array.as_primitive::<Float64Type>().value(row)).to_be_bytes());
-        }
-        DataType::Decimal128(..) => {
-            let value = array.as_primitive::<Decimal128Type>().value(row);
-            out.extend_from_slice(&(value ^ i128::MIN).to_be_bytes());
-        }
-        other => {
-            let width = integers::width(other).ok_or_else(|| Error::internal("the key type was checked"))?;
-            let value = integers::to_i64(&array.slice(row, 1))?;
-            out.extend_from_slice(&flip(value[0], width).to_be_bytes()[8 - width..]);
-        }
-    }
-    Ok(())
 }
 
 /// Writes one column of every key at its cursor and moves the cursors on.
@@ -300,6 +247,7 @@ fn write_column(column: &ArrayRef, data: &mut [u8], cursors: &mut [usize]) -> Re
         4 + put(&mut target[4..], bytes)
     }
     match column.data_type() {
+        DataType::Null => cursors.iter_mut().for_each(|cursor| *cursor += 1),
         DataType::Utf8 => {
             let array = column.as_string::<i32>();
             each(&mut |row, target| put_sized(target, array.value(row).as_bytes()));
@@ -360,7 +308,7 @@ pub(super) fn read_column(data_type: &DataType, keys: &mut [&[u8]]) -> Result<Ar
     };
     let nulls = || valid.contains(&false).then(|| NullBuffer::from(valid.clone()));
     Ok(match data_type {
-        DataType::Struct(_) | DataType::List(_) | DataType::Map(..) => nested_codec::read(data_type, keys, &valid)?,
+        DataType::Null => Arc::new(NullArray::new(valid.len())),
         DataType::Utf8 | DataType::Binary => {
             let mut bytes = Vec::new();
             let mut lengths = Vec::with_capacity(keys.len());

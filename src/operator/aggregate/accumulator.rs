@@ -23,7 +23,11 @@ pub enum Accumulator {
     Decimal(Fold<i128>),
     Bytes(ByteExtremes),
     /// Rows, and their sum (one of the numeric accumulators): `AVG`, and a `SUM` from which rows are taken away.
-    Counted { counts: Vec<i64>, sum: Box<Accumulator>, average: bool },
+    Counted {
+        counts: Vec<i64>,
+        sum: Box<Accumulator>,
+        average: bool,
+    },
     /// `MIN` and `MAX` from which rows are taken away.
     Ordered(Ordered),
     Listed(Listed),
@@ -37,7 +41,10 @@ enum Values {
     Float(ScalarBuffer<f64>),
     Decimal(ScalarBuffer<i128>),
     /// Value `i` is `data[ends[i - 1]..ends[i]]`.
-    Bytes { data: Vec<u8>, ends: Vec<usize> },
+    Bytes {
+        data: Vec<u8>,
+        ends: Vec<usize>,
+    },
 }
 
 impl Values {
@@ -60,7 +67,7 @@ impl Accumulator {
             };
         };
         let codec = || KeyCodec::new(vec![argument.clone()]);
-        let listed = |listing| Ok(Accumulator::Listed(Listed::new(listing, codec()?, retracts)));
+        let listed = |listing| Ok(Accumulator::Listed(Listed::new(listing, codec()?, argument.is_nested(), retracts)));
         let op = match function {
             F::CountStar | F::Count => return Ok(Accumulator::Count(Vec::new())),
             F::Sum if retracts => return Accumulator::counted(argument, false),
@@ -137,7 +144,7 @@ impl Accumulator {
         }
         let values = argument.ok_or_else(|| Error::internal("the aggregate needs an argument"))?;
         let encoded = |codec: &KeyCodec| {
-            let (data, ends) = codec.encode(std::slice::from_ref(values), values.len())?.into_bytes();
+            let (data, ends) = codec.encode_bytes(std::slice::from_ref(values), values.len())?;
             Ok(Values::Bytes { data, ends })
         };
         match self {
@@ -460,12 +467,7 @@ impl Accumulator {
     }
 }
 
-fn count(
-    counts: &mut Vec<i64>,
-    changes: &Changes<'_>,
-    mask: Option<&BooleanBuffer>,
-    out: &mut Vec<i64>,
-) -> Result<()> {
+fn count(counts: &mut Vec<i64>, changes: &Changes<'_>, mask: Option<&BooleanBuffer>, out: &mut Vec<i64>) -> Result<()> {
     let step = |counts: &mut Vec<i64>, group: usize, _, add: bool| {
         counts[group] += if add { 1 } else { -1 };
         Ok(())

@@ -1,8 +1,11 @@
 use super::super::trace::divide_half_up;
 use super::*;
-use std::sync::Arc;
 use AggregateFunction::{Avg, Count, Max, Min, Sum};
-use arrow::array::{BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, StringArray, Int8Array, Int32Array, Int64Array, TimestampMillisecondArray};
+use arrow::array::{
+    BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array,
+    StringArray, TimestampMillisecondArray,
+};
+use std::sync::Arc;
 
 /// Runs an aggregate over one group's values: at once; one by one with a stored form in between; and as two merged parts.
 /// All must give `expected`, the only value of an array.
@@ -97,7 +100,15 @@ fn floating_point() {
     let mut nan = Accumulator::new(Max, Some(&DataType::Float64), false).unwrap();
     nan.resize(1);
     nan.update(Some(&doubles(&[Some(f64::NAN), Some(2.0)])), &[0, 0], None).unwrap();
-    assert!(nan.results(0..1).unwrap().finish(None, &DataType::Float64).unwrap().as_primitive::<Float64Type>().value(0).is_nan());
+    assert!(
+        nan.results(0..1)
+            .unwrap()
+            .finish(None, &DataType::Float64)
+            .unwrap()
+            .as_primitive::<Float64Type>()
+            .value(0)
+            .is_nan()
+    );
 }
 
 #[test]

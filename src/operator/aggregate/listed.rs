@@ -22,13 +22,17 @@ pub enum Listing {
     /// Of JSON texts; nulls are in.
     JsonArray,
     /// Of `ROW(key, JSON text)`; nulls are in unless `absent`.
-    JsonObject { absent: bool },
+    JsonObject {
+        absent: bool,
+    },
 }
 
 /// See the module text.
 pub struct Listed {
     listing: Listing,
     codec: KeyCodec,
+    /// Whether values are rows.
+    row: bool,
     /// Whether all values are needed, because they may be taken away again.
     all: bool,
     groups: Vec<Vec<Box<[u8]>>>,
@@ -37,12 +41,14 @@ pub struct Listed {
 
 /// Bytes of one value besides its own.
 const ENTRY_BYTES: usize = 32;
+/// Where the members of an encoded row begin: after its null byte, its length, and the null byte within.
+const MEMBERS: usize = 6;
 
 impl Listed {
     /// No groups; values have this codec.
-    pub fn new(listing: Listing, codec: KeyCodec, retracts: bool) -> Self {
+    pub fn new(listing: Listing, codec: KeyCodec, row: bool, retracts: bool) -> Self {
         let all = retracts || !matches!(listing, Listing::First | Listing::Last);
-        Listed { listing, codec, all, groups: Vec::new(), held: 0 }
+        Listed { listing, codec, row, all, groups: Vec::new(), held: 0 }
     }
     /// How values are encoded.
     pub fn codec(&self) -> &KeyCodec {
@@ -62,7 +68,6 @@ impl Listed {
         match self.listing {
             Listing::First if !self.all && !values.is_empty() => return Ok(()),
             Listing::Last if !self.all => self.held -= values.drain(..).map(|v| ENTRY_BYTES + v.len()).sum::<usize>(),
-            // The row's and the key's null byte, then the key's length.
             Listing::JsonObject { .. } => {
                 let key = key_of(value)?;
                 if values.iter().any(|v| key_of(v).is_ok_and(|k| k == key)) {
@@ -147,7 +152,8 @@ impl Listed {
             }
             (Listing::Text, Trace::Bytes(out)) => out.append_option(self.text(values)?),
             (Listing::JsonArray, Trace::Bytes(out)) => {
-                let texts: Vec<&str> = values.iter().map(|v| text_at(v, 0).map(|t| t.unwrap_or("null"))).collect::<Result<_>>()?;
+                let texts: Vec<&str> =
+                    values.iter().map(|v| text_at(v, 0).map(|t| t.unwrap_or("null"))).collect::<Result<_>>()?;
                 out.append_value(format!("[{}]", texts.join(",")));
             }
             (Listing::JsonObject { absent }, Trace::Bytes(out)) => out.append_value(object(values, absent)?),
@@ -157,16 +163,15 @@ impl Listed {
     }
 
     fn text(&self, values: &[Box<[u8]>]) -> Result<Option<String>> {
-        // A text alone is `1 length bytes`, a row has a null byte in front and its separator behind.
         let Some(last) = values.last() else { return Ok(None) };
-        let row = self.codec.is_nested();
+        let first = if self.row { MEMBERS } else { 0 };
         let mut separator = ",";
-        if row {
-            let first = text_at(last, 1)?.map_or(1, |t| 5 + t.len());
-            separator = text_at(last, 1 + first)?.unwrap_or(",");
+        if self.row {
+            let text = text_at(last, first)?.map_or(1, |t| 5 + t.len());
+            separator = text_at(last, first + text)?.unwrap_or(",");
         }
         let texts: Vec<&str> =
-            values.iter().map(|v| text_at(v, usize::from(row)).map(Option::unwrap_or_default)).collect::<Result<_>>()?;
+            values.iter().map(|v| text_at(v, first).map(Option::unwrap_or_default)).collect::<Result<_>>()?;
         Ok(Some(texts.join(separator)))
     }
 }
@@ -184,7 +189,7 @@ fn text_at(value: &[u8], at: usize) -> Result<Option<&str>> {
 
 /// The key of an encoded `ROW(key, value)`.
 fn key_of(value: &[u8]) -> Result<&[u8]> {
-    match text_at(value, 1)? {
+    match text_at(value, MEMBERS)? {
         Some(key) => Ok(key.as_bytes()),
         None => Err(Error::invalid("null_json_key", "JSON_OBJECTAGG got a null key: filter such records out")),
     }
@@ -194,8 +199,8 @@ fn key_of(value: &[u8]) -> Result<&[u8]> {
 fn object(values: &[Box<[u8]>], absent: bool) -> Result<String> {
     let mut members = BTreeMap::new();
     for value in values {
-        let key = text_at(value, 1)?.unwrap_or_default();
-        match text_at(value, 6 + key.len())? {
+        let key = text_at(value, MEMBERS)?.unwrap_or_default();
+        match text_at(value, MEMBERS + 5 + key.len())? {
             None if absent => {}
             member => {
                 members.insert(key, member.unwrap_or("null"));

@@ -145,7 +145,9 @@ pub fn from_ordered(values: &[Option<&[u8]>], result: &DataType) -> Result<Array
     }
     Ok(match result {
         DataType::Utf8 => {
-            let text = |v: &[u8]| std::str::from_utf8(v).map_err(|e| malformed("a text is not UTF-8").caused_by(&e)).map(str::to_owned);
+            let text = |v: &[u8]| {
+                std::str::from_utf8(v).map_err(|e| malformed("a text is not UTF-8").caused_by(&e)).map(str::to_owned)
+            };
             let texts: Vec<Option<String>> = values.iter().map(|v| v.map(text).transpose()).collect::<Result<_>>()?;
             Arc::new(StringArray::from(texts))
         }

@@ -25,13 +25,24 @@ pub enum Trace {
     /// Bytes that sort as the values do.
     Ordered(BinaryBuilder),
     /// `AVG`, or a `SUM` that is null once its count is 0.
-    Counted { counts: Vec<i64>, sum: Box<Trace>, average: bool },
+    Counted {
+        counts: Vec<i64>,
+        sum: Box<Trace>,
+        average: bool,
+    },
     /// Values as [`KeyCodec`] encodes them, with their null byte.
     Encoded(Encoded),
     /// Arrays: how many elements each has (`None` = null), and these.
-    Lists { lengths: Vec<Option<usize>>, items: Encoded },
+    Lists {
+        lengths: Vec<Option<usize>>,
+        items: Encoded,
+    },
     /// Multisets: how many entries each has, these, and how often each is in.
-    Multisets { lengths: Vec<usize>, items: Encoded, counts: Vec<i32> },
+    Multisets {
+        lengths: Vec<usize>,
+        items: Encoded,
+        counts: Vec<i32>,
+    },
 }
 
 /// Encoded values of one type.
@@ -130,9 +141,11 @@ fn average(counts: &[i64], sum: Trace, argument: Option<&DataType>, result: &Dat
                 return Err(Error::internal("the average of decimals is a decimal"));
             };
             let shift = i32::from(*to) - i32::from(*from);
-            let values = sums.iter().zip(valid).zip(counts).map(|((sum, valid), n)| {
-                if valid { divide_half_up(*sum, i128::from(*n), shift) } else { None }
-            });
+            let values = sums
+                .iter()
+                .zip(valid)
+                .zip(counts)
+                .map(|((sum, valid), n)| if valid { divide_half_up(*sum, i128::from(*n), shift) } else { None });
             from_i128(values, result)
         }
         _ => Err(Error::internal("an average needs a numeric sum")),

@@ -83,8 +83,6 @@ impl Entries for Counts {
 
 /// The values of one column.
 pub struct DistinctValues {
-    /// The input column.
-    pub column: usize,
     /// The aggregates over it, by position.
     pub calls: Vec<usize>,
     pub map: KeyedMap<Counts>,

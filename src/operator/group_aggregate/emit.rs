@@ -179,7 +179,7 @@ fn differing(before: &ArrayRef, after: &ArrayRef) -> Result<BooleanArray> {
         return Ok(distinct(before, after)?);
     }
     let codec = KeyCodec::new(vec![before.data_type().clone()])?;
-    let encode = |column: &ArrayRef| Ok::<_, crate::error::Error>(codec.encode(std::slice::from_ref(column), column.len())?.into_bytes());
+    let encode = |column: &ArrayRef| codec.encode_bytes(std::slice::from_ref(column), column.len());
     let ((a, a_ends), (b, b_ends)) = (encode(before)?, encode(after)?);
     let value = |data: &[u8], ends: &[usize], row: usize| {
         let start = row.checked_sub(1).map_or(0, |before| ends[before]);
@@ -217,7 +217,11 @@ impl Emission {
             let mut columns: Vec<ArrayRef> = keys.iter().map(|k| take(k, &rows, None)).collect::<Result<_, _>>()?;
             for (column, field) in results.iter().zip(self.output.fields().iter().skip(keys.len())) {
                 let column = take(column, &places, None)?;
-                columns.push(if column.data_type() == field.data_type() { column } else { arrow::compute::cast(&column, field.data_type())? });
+                columns.push(if column.data_type() == field.data_type() {
+                    column
+                } else {
+                    arrow::compute::cast(&column, field.data_type())?
+                });
             }
             let mut schema = &self.output;
             if !inserts_only {
@@ -230,4 +234,3 @@ impl Emission {
         Ok(())
     }
 }
-

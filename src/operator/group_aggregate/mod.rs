@@ -66,9 +66,8 @@ impl GroupAggregateOperator {
         context: &StateContext,
         now_ms: fn() -> i64,
     ) -> Result<Self> {
-        let field = |column: usize| {
-            input.fields.get(column).ok_or_else(|| Error::internal("a grouping column does not exist"))
-        };
+        let field =
+            |column: usize| input.fields.get(column).ok_or_else(|| Error::internal("a grouping column does not exist"));
         let keys = spec.keys.iter().map(|k| field(*k)).collect::<Result<Vec<_>>>()?;
         let make = if spec.retracts { AggregateType::retracting } else { AggregateType::new };
         let types: Vec<AggregateType> = spec.aggregates.iter().map(|a| make(a, input)).collect::<Result<_>>()?;
@@ -104,9 +103,10 @@ impl GroupAggregateOperator {
             let codec = KeyCodec::new(key_types.iter().cloned().chain([argument]).collect())?;
             let counts = Counts::new(calls.len(), ttl);
             let map = KeyedMap::open(&backend, DISTINCT, Some(tag), codec, max, counts, budget)?;
-            distinct.push(DistinctValues { column, calls, map, retracts: spec.retracts });
+            distinct.push(DistinctValues { calls, map, retracts: spec.retracts });
         }
-        let counts_all = |c: &crate::graph::AggregateCall| c.function == AggregateFunction::CountStar && c.filter.is_none();
+        let counts_all =
+            |c: &crate::graph::AggregateCall| c.function == AggregateFunction::CountStar && c.filter.is_none();
         let output = output.to_arrow();
         Ok(GroupAggregateOperator {
             emission: Emission {

@@ -90,7 +90,13 @@ fn assign(rel: &mut Rel, modes: &Modes, required: bool) {
 fn accepts(rel: &Rel, input: usize) -> bool {
     let _ = input;
     match rel {
-        Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } => true,
+        Rel::Scan(_)
+        | Rel::Values { .. }
+        | Rel::Calc(_)
+        | Rel::Union { .. }
+        | Rel::GroupAggregate { .. }
+        | Rel::Expand { .. }
+        | Rel::Replicate { .. } => true,
         Rel::WindowTable { .. } | Rel::WindowAggregate { .. } => false,
     }
 }
@@ -104,7 +110,14 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
         Rel::Values { .. } | Rel::WindowAggregate { .. } => ChangelogMode::INSERT_ONLY,
-        Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => all(),
+        Rel::GroupAggregate { spec, .. } => {
+            let retracts = !all().is_insert_only();
+            let update = !spec.aggregates.is_empty();
+            ChangelogMode { update, update_before: update && spec.update_before, delete: retracts }
+        }
+        Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } | Rel::Expand { .. } | Rel::Replicate { .. } => {
+            all()
+        }
     }
 }
 
@@ -115,20 +128,26 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         // An update may leave what a filter lets through: only the row before tells that it was there.
         Rel::Calc(Calc { filter: Some(_), .. }) => true,
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
-        Rel::WindowAggregate { .. } => true,
+        // Flink drops an update's row before where only its key counts; here each copy of a row must go by itself.
+        Rel::WindowAggregate { .. } | Rel::GroupAggregate { .. } | Rel::Expand { .. } | Rel::Replicate { .. } => true,
     }
 }
 
 /// Tells a relation that makes changes whether to emit `-U`, and what its inputs carry.
 fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
-    let _ = (required, inputs);
     match rel {
+        Rel::GroupAggregate { spec, .. } => {
+            spec.update_before = required;
+            spec.retracts = inputs.iter().any(|i| !i.is_insert_only());
+        }
         Rel::Scan(_)
         | Rel::Values { .. }
         | Rel::Calc(_)
         | Rel::Union { .. }
         | Rel::WindowTable { .. }
-        | Rel::WindowAggregate { .. } => {}
+        | Rel::WindowAggregate { .. }
+        | Rel::Expand { .. }
+        | Rel::Replicate { .. } => {}
     }
 }
 
@@ -148,13 +167,16 @@ fn upsert_keys(rel: &Rel) -> Vec<Vec<usize>> {
             };
             upsert_keys(&calc.input).iter().filter_map(moved).collect()
         }
+        // Its grouping columns come first.
+        Rel::GroupAggregate { spec, .. } => vec![(0..spec.keys.len()).collect()],
         _ => vec![],
     }
 }
 
 /// The relation that makes the changes, for a message.
 fn producer(rel: &Rel, modes: &Modes) -> String {
-    if let Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } = rel {
+    if let Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } | Rel::Expand { .. } | Rel::Replicate { .. } = rel
+    {
         let found = rel.inputs().into_iter().zip(&modes.inputs).find(|(_, m)| !m.mode.is_insert_only());
         if let Some((input, modes)) = found {
             return producer(input, modes);
@@ -181,5 +203,8 @@ fn name(rel: &Rel) -> String {
             format!("WindowTableFunction(window=[{}])", display::window(&spec.window, spec.rowtime, input.schema()))
         }
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
+        Rel::GroupAggregate { spec, input, schema } => display::group_aggregate(spec, input.schema(), schema),
+        Rel::Expand { .. } => "Expand".to_owned(),
+        Rel::Replicate { .. } => "ReplicateRows".to_owned(),
     }
 }

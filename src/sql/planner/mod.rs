@@ -24,6 +24,7 @@ pub mod query;
 mod refuse;
 mod rel;
 pub mod scope;
+mod set_operation;
 mod window;
 
 use sqlparser::ast as sp;

@@ -21,6 +21,11 @@ pub fn normalise(tree: Rel) -> Rel {
             Rel::WindowTable { input: Box::new(normalise(*input)), spec, schema }
         }
         Rel::WindowAggregate { input, spec, schema } => fuse(normalise(*input), spec, schema),
+        Rel::GroupAggregate { input, spec, schema } => {
+            Rel::GroupAggregate { input: Box::new(normalise(*input)), spec, schema }
+        }
+        Rel::Expand { input, spec, schema } => Rel::Expand { input: Box::new(normalise(*input)), spec, schema },
+        Rel::Replicate { input, spec, schema } => Rel::Replicate { input: Box::new(normalise(*input)), spec, schema },
         Rel::Union { inputs, schema } => {
             let mut flat = Vec::with_capacity(inputs.len());
             for input in inputs {

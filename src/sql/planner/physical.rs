@@ -15,7 +15,8 @@ use super::{Environment, SinkQuery, changelog, display, place};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::graph::{
-    CalcSpec, Edge, Exchange, JobGraph, OperatorKind, OperatorSpec, PLAN_VERSION, SourceSpec, Vertex, WatermarkSpec,
+    CalcSpec, Edge, Exchange, GroupAggregateSpec, JobGraph, OperatorKind, OperatorSpec, PLAN_VERSION, SourceSpec,
+    Vertex, WatermarkSpec,
 };
 use crate::id::OperatorId;
 use crate::sql::catalog::{Catalog, TableColumn};
@@ -128,6 +129,30 @@ impl Builder<'_> {
                 let kind = OperatorKind::WindowAggregate(spec.clone());
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
             }
+            Rel::GroupAggregate { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::group_aggregate(spec, &input.schema, schema);
+                let id = self.id(&format!("group_aggregate {}", group_path(spec, &input.schema)), &input.ids);
+                let exchange =
+                    if spec.keys.is_empty() { Exchange::Global } else { Exchange::Hash { keys: spec.keys.clone() } };
+                let kind = OperatorKind::GroupAggregate(self.with_options(spec.clone())?);
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
+            }
+            Rel::Expand { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::expand(spec, &input.schema, schema);
+                let id = self.id("expand", &input.ids);
+                let kind = OperatorKind::Expand(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Forward))
+            }
+            Rel::Replicate { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let count = schema.fields.get(spec.count).map_or("?", |f| f.name.as_str());
+                let name = format!("ReplicateRows(count=[{count}])");
+                let id = self.id("replicate", &input.ids);
+                let kind = OperatorKind::Replicate(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Forward))
+            }
             Rel::Union { inputs, schema } => {
                 let mut union = Stream { from: vec![], chain: false, schema: schema.clone(), ids: vec![] };
                 for input in inputs {
@@ -142,6 +167,16 @@ impl Builder<'_> {
                 Ok(union)
             }
         }
+    }
+
+    /// Applies the session's options for state and bundling.
+    fn with_options(&self, mut spec: GroupAggregateSpec) -> Result<GroupAggregateSpec> {
+        let option = |key: &str| self.catalog.options.get(key).map(String::as_str);
+        if let (0, Some(ttl)) = (spec.state_ttl_ms, option(options::STATE_TTL)) {
+            spec.state_ttl_ms = duration::parse_ms(ttl)?;
+        }
+        spec.bundles = option(options::MINI_BATCH).is_some_and(|v| v.eq_ignore_ascii_case("true"));
+        Ok(spec)
     }
 
     fn calc(&mut self, calc: &Calc, input: Stream) -> Stream {
@@ -305,6 +340,19 @@ impl Builder<'_> {
         *count += 1;
         OperatorId::from_text(&format!("{path} #{count}"))
     }
+}
+
+/// What decides the form of a group aggregate's state: keys and functions with their types.
+fn group_path(spec: &GroupAggregateSpec, input: &Schema) -> String {
+    let typed =
+        |i: &usize| input.fields.get(*i).map(|f| format!("{} {}", f.name, f.data_type.kind)).unwrap_or_default();
+    let keys: Vec<String> = spec.keys.iter().map(typed).collect();
+    let calls: Vec<String> = spec
+        .aggregates
+        .iter()
+        .map(|c| format!("{} {}", display::aggregate(c, input), c.argument.as_ref().map(typed).unwrap_or_default()))
+        .collect();
+    format!("by [{}] of [{}]", keys.join(", "), calls.join(", "))
 }
 
 /// What decides the form of an aggregate's state: windows, keys and functions with their types.

@@ -112,12 +112,16 @@ impl<'a> QueryBinder<'a> {
             SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: SetQuantifier::All, .. } => {
                 self.bind_union(body, ctes)
             }
-            SetExpr::SetOperation { op, right, .. } => {
-                let at = place::position(right.as_ref()).unwrap_or(at);
-                unsupported(&format!("{op} of rows without duplicates is not supported"), "use UNION ALL", at)
+            SetExpr::SetOperation { op, set_quantifier, left, right } => {
+                self.bind_set_operation(op, set_quantifier, [left, right], ctes)
             }
             _ => unsupported("this form of query is not supported", "write SELECT … FROM …", at),
         }
+    }
+
+    /// A side of a set operation.
+    pub(super) fn bind_side(&self, side: &SetExpr, ctes: Option<&Ctes<'_>>) -> Result<Rel> {
+        Ok(self.bind_body(side, ctes)?.rel)
     }
 
     fn bind_union(&self, body: &SetExpr, ctes: Option<&Ctes<'_>>) -> Result<Bound> {
@@ -134,32 +138,9 @@ impl<'a> QueryBinder<'a> {
         for branch in &branches {
             inputs.push((self.bind_body(branch, ctes)?.rel, self.position(*branch)));
         }
-        let Some((first, _)) = inputs.first() else {
-            return Err(crate::error::Error::internal("a UNION ALL without inputs"));
-        };
-        let mut fields = first.schema().fields.clone();
-        for (input, at) in &inputs {
-            let theirs = &input.schema().fields;
-            if theirs.len() != fields.len() {
-                let message =
-                    format!("UNION ALL needs as many columns in each query: {} and {}", fields.len(), theirs.len());
-                return Err(place::error("sql_type", message, *at));
-            }
-            for (mine, their) in fields.iter_mut().zip(theirs) {
-                mine.data_type = coercion::least_restrictive(&[mine.data_type.clone(), their.data_type.clone()])
-                    .map_err(|e| {
-                        let message = format!("column '{}' of UNION ALL: {}", mine.name, e.message);
-                        place::error("sql_type", message, *at)
-                    })?;
-            }
-        }
-        let schema = Schema::new(fields);
-        let mut coerced = Vec::with_capacity(inputs.len());
-        for (input, at) in inputs {
-            coerced.push(coerce_columns(input, &schema).map_err(|e| super::expression::as_type_error(e, at))?);
-        }
+        let (inputs, schema) = align(inputs, "UNION ALL")?;
         let windows = vec![None; schema.fields.len()];
-        Ok(Bound { rel: Rel::Union { inputs: coerced, schema }, windows })
+        Ok(Bound { rel: Rel::Union { inputs, schema }, windows })
     }
 
     fn bind_values(&self, values: &sp::Values) -> Result<Bound> {
@@ -201,20 +182,27 @@ impl<'a> QueryBinder<'a> {
             let filter = Binder::new(&scope, self.environment, at).bind_predicate(predicate, "WHERE")?;
             input.rel = input.rel.filter(filter);
         }
-        let mut aggregates = Aggregates::default();
+        let group = super::grouping::expressions(&select.group_by, at)?;
+        let mut aggregates = Aggregates { is_global: group.nodes.is_empty(), ..Aggregates::default() };
         let mut binder = Binder::new(&scope, self.environment, at);
         binder.aggregates = Some(&mut aggregates);
         let items = self.bind_items(&select.projection, &mut binder)?;
         let having = select.having.as_ref().map(|h| binder.bind_predicate(h, "HAVING")).transpose()?;
-        let group = super::grouping::expressions(&select.group_by, at)?;
-        if !group.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
-            let keys: Result<Vec<_>> = group
-                .iter()
-                .map(|g| Ok((Binder::new(&scope, self.environment, at).bind(g)?, self.position(*g))))
-                .collect();
-            return super::grouping::bind(input, &scope, keys?, items, having, aggregates, at);
+        let mut bound = if !group.sets.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
+            let bind = |g: &&sp::Expr| Ok((Binder::new(&scope, self.environment, at).bind(g)?, self.position(*g)));
+            let keys = group.nodes.iter().map(bind).collect::<Result<_>>()?;
+            let sets = if group.sets.is_empty() { vec![vec![]] } else { group.sets };
+            let group = super::grouping::Group { keys, sets };
+            super::grouping::bind(input, &scope, group, items, having, aggregates, self.environment, at)?
+        } else if let Some(at) = aggregates.grouping {
+            return Err(place::error("sql_type", "GROUPING, GROUPING_ID and GROUP_ID need GROUP BY", at));
+        } else {
+            project(input, items)
+        };
+        if select.distinct.is_some() {
+            bound.rel = bound.rel.distinct();
         }
-        Ok(project(input, items))
+        Ok(bound)
     }
 
     /// `SELECT` without `FROM`: one row.
@@ -223,7 +211,7 @@ impl<'a> QueryBinder<'a> {
         let mut binder = Binder::new(&scope, self.environment, at);
         let items = self.bind_items(&select.projection, &mut binder)?;
         let group = super::grouping::expressions(&select.group_by, at)?;
-        if !group.is_empty() || select.having.is_some() {
+        if !group.sets.is_empty() || select.having.is_some() {
             return unsupported("GROUP BY without FROM is not supported", "remove it", at);
         }
         let filter = select.selection.as_ref().map(|p| binder.bind_predicate(p, "WHERE")).transpose()?;
@@ -338,6 +326,35 @@ impl<'a> QueryBinder<'a> {
             }
         }
     }
+}
+
+/// Inputs with the columns that they have in common, and these; errors name the operation.
+pub(super) fn align(inputs: Vec<(Rel, Position)>, operation: &str) -> Result<(Vec<Rel>, Schema)> {
+    let Some((first, _)) = inputs.first() else {
+        return Err(crate::error::Error::internal("a set operation without inputs"));
+    };
+    let mut fields = first.schema().fields.clone();
+    for (input, at) in &inputs {
+        let theirs = &input.schema().fields;
+        if theirs.len() != fields.len() {
+            let message =
+                format!("{operation} needs as many columns in each query: {} and {}", fields.len(), theirs.len());
+            return Err(place::error("sql_type", message, *at));
+        }
+        for (mine, their) in fields.iter_mut().zip(theirs) {
+            mine.data_type =
+                coercion::least_restrictive(&[mine.data_type.clone(), their.data_type.clone()]).map_err(|e| {
+                    let message = format!("column '{}' of {operation}: {}", mine.name, e.message);
+                    place::error("sql_type", message, *at)
+                })?;
+        }
+    }
+    let schema = Schema::new(fields);
+    let mut coerced = Vec::with_capacity(inputs.len());
+    for (input, at) in inputs {
+        coerced.push(coerce_columns(input, &schema).map_err(|e| super::expression::as_type_error(e, at))?);
+    }
+    Ok((coerced, schema))
 }
 
 fn qualified_columns(path: &[sp::Ident], scope: &Scope, at: Position) -> Result<Vec<Item>> {

@@ -50,6 +50,9 @@ fn shown(sql: &str) -> String {
                     WindowInput::Assign { .. } => "assigning aggregate",
                     WindowInput::Attached { .. } => "aggregate",
                 },
+                OperatorKind::GroupAggregate(_) => "group aggregate",
+                OperatorKind::Expand(_) => "expand",
+                OperatorKind::Replicate(_) => "replicate",
                 OperatorKind::Sink(_) => "sink",
                 OperatorKind::Values { .. } => "values",
             })
