@@ -5,6 +5,7 @@
 //! depend only on the plan's structure and names; 4. everything here is serialisable and versioned by [`PLAN_VERSION`].
 
 pub mod key_group;
+mod state_summary;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ use crate::expr::Expr;
 use crate::id::OperatorId;
 use crate::types::changelog::ChangelogMode;
 use crate::types::{DataType, Schema};
+
+pub use state_summary::{StateBound, StateSummary};
 
 /// Version of the stored form of [`JobGraph`].
 pub const PLAN_VERSION: u32 = 1;

@@ -219,7 +219,19 @@ fn normal(value: &Value, kind: &TypeKind) -> String {
         (TypeKind::Row(fields), Value::Object(members)) => {
             java_text(&Value::Array(fields.iter().map(|f| members[&f.name].clone()).collect()))
         }
-        (TypeKind::Row(_) | TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_), other) => java_text(other),
+        // Java prints their entries in the order of a hash table.
+        (TypeKind::Map(..) | TypeKind::Multiset(_), other) => {
+            let mut entries: Vec<String> = match other {
+                // Keys that are no texts: pairs.
+                Value::Array(pairs) => {
+                    pairs.iter().map(|p| format!("{}={}", java_text(&p[0]), java_text(&p[1]))).collect()
+                }
+                other => java_text(other).trim_matches(['{', '}']).split(", ").map(str::to_owned).collect(),
+            };
+            entries.sort_unstable();
+            entries.join(", ")
+        }
+        (TypeKind::Row(_) | TypeKind::Array(_), other) => java_text(other),
         (_, Value::String(text)) => text.clone(),
         (_, other) => other.to_string(),
     }
