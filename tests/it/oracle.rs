@@ -41,8 +41,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("join.temporal_inner", "joins"),
     ("join.temporal_then_window", "joins"),
     ("join.three_way", "joins"),
-    ("nexmark.q11", "the older group window functions"),
-    ("nexmark.q11_tvf", "SESSION windows"),
     ("nexmark.q18", "OVER aggregations"),
     ("nexmark.q19", "OVER aggregations"),
     ("nexmark.q20", "joins"),
@@ -62,16 +60,10 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("rank.range_2_4", "OVER aggregations"),
     ("rank.top3_no_rank_number", "OVER aggregations"),
     ("set.view_and_cte", "joins"),
-    ("window.dedup_last", "OVER aggregations"),
     ("window.join_anti", "subqueries"),
     ("window.join_full", "joins"),
     ("window.join_left", "joins"),
     ("window.join_semi", "subqueries"),
-    ("window.legacy_session", "the older group window functions"),
-    ("window.legacy_tumble", "the older group window functions"),
-    ("window.session_by_user", "SESSION windows"),
-    ("window.topn", "OVER aggregations"),
-    ("window.topn_on_tvf", "OVER aggregations"),
 ];
 
 /// A case's files, unpacked where they are packed.

@@ -97,7 +97,7 @@ fn accepts(rel: &Rel, input: usize) -> bool {
         | Rel::GroupAggregate { .. }
         | Rel::Expand { .. }
         | Rel::Replicate { .. } => true,
-        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } => false,
+        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => false,
     }
 }
 
@@ -109,7 +109,7 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
         Rel::Scan(scan) => {
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
-        Rel::Values { .. } | Rel::WindowAggregate { .. } => ChangelogMode::INSERT_ONLY,
+        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => ChangelogMode::INSERT_ONLY,
         Rel::GroupAggregate { spec, .. } => {
             let retracts = !all().is_insert_only();
             let update = !spec.aggregates.is_empty();
@@ -129,7 +129,11 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         Rel::Calc(Calc { filter: Some(_), .. }) => true,
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
         // Flink drops an update's row before where only its key counts; here each copy of a row must go by itself.
-        Rel::WindowAggregate { .. } | Rel::GroupAggregate { .. } | Rel::Expand { .. } | Rel::Replicate { .. } => true,
+        Rel::WindowAggregate { .. }
+        | Rel::GroupAggregate { .. }
+        | Rel::Expand { .. }
+        | Rel::Replicate { .. }
+        | Rel::Rank(_) => true,
     }
 }
 
@@ -146,6 +150,7 @@ fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
         | Rel::Union { .. }
         | Rel::WindowTable { .. }
         | Rel::WindowAggregate { .. }
+        | Rel::Rank(_)
         | Rel::Expand { .. }
         | Rel::Replicate { .. } => {}
     }
@@ -206,5 +211,6 @@ fn name(rel: &Rel) -> String {
         Rel::GroupAggregate { spec, input, schema } => display::group_aggregate(spec, input.schema(), schema),
         Rel::Expand { .. } => "Expand".to_owned(),
         Rel::Replicate { .. } => "ReplicateRows".to_owned(),
+        Rel::Rank(rank) => display::rank(&rank.spec, rank.window, rank.input.schema()),
     }
 }

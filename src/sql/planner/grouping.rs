@@ -6,7 +6,9 @@
 use sqlparser::ast as sp;
 
 use super::aggregate::Aggregates;
-use super::expression::{self, AGGREGATE_BASE};
+use super::expression::{self, AGGREGATE_BASE, Binder};
+use super::function_call;
+use super::group_window::{GroupWindow, PROPERTY_BASE};
 use super::query::{Bound, Item, WindowColumn, project};
 use super::rel::Rel;
 use super::scope::Scope;
@@ -34,8 +36,10 @@ pub struct Grouping<'n> {
 pub struct Group {
     /// All grouping expressions.
     pub keys: Vec<(Expr, Position)>,
-    /// Positions in `keys`; none without a `GROUP BY`.
+    /// Positions in `keys`; one empty set without a `GROUP BY`.
     pub sets: Vec<Vec<usize>>,
+    /// The older form of a window.
+    pub window: Option<GroupWindow>,
 }
 
 /// The expressions of a `GROUP BY`.
@@ -101,6 +105,32 @@ fn sets_of(item: &sp::Expr, at: Position) -> Result<Vec<Vec<&sp::Expr>>> {
     })
 }
 
+impl Grouping<'_> {
+    /// Takes the group window, such as `TUMBLE(ts, size)`, out of the expressions.
+    pub fn take_window(&mut self, binder: &mut Binder<'_>) -> Result<Option<GroupWindow>> {
+        let Some(position) = self.nodes.iter().position(|node| GroupWindow::is_call(node)) else { return Ok(None) };
+        let sp::Expr::Function(function) = self.nodes.remove(position) else {
+            return Err(Error::internal("a group window is a call"));
+        };
+        if let Some(second) = self.nodes.iter().find(|node| GroupWindow::is_call(node)) {
+            let at = binder.position(second);
+            let what = "several group windows are not supported";
+            return place::unsupported(what, "aggregate twice, in a subquery", at);
+        }
+        let name = function_call::function_name(function);
+        for set in &mut self.sets {
+            let before = set.len();
+            set.retain(|node| *node != position);
+            if set.len() == before {
+                let what = format!("{name} in some grouping sets only is not supported");
+                return place::unsupported(&what, "put it beside the grouping sets", binder.here);
+            }
+            set.iter_mut().filter(|node| **node > position).for_each(|node| *node -= 1);
+        }
+        GroupWindow::bind(binder, &name, function).map(Some)
+    }
+}
+
 /// Builds the aggregate.
 #[expect(clippy::too_many_arguments, reason = "the clauses of a query")]
 pub fn bind(
@@ -115,10 +145,22 @@ pub fn bind(
 ) -> Result<Bound> {
     let group_at = group.keys.first().map_or(at, |(_, at)| *at);
     let mut keys = Keys::new(&input, &group);
+    if let Some(window) = &group.window {
+        keys = Keys::plain(&group);
+        let properties = window.properties().into_iter().zip(PROPERTY_BASE..);
+        let column = |property| WindowColumn { window: 0, property, zoned: false };
+        keys.properties = properties.map(|((property, _), index)| (index, column(property))).collect();
+    }
     let window = keys.window();
     if window.is_none() {
         keys = Keys::plain(&group);
     }
+    let missing = || Error::internal("a window column outside of its input");
+    let column = |index: usize| {
+        let property = |w: &GroupWindow| w.properties().into_iter().nth(index.checked_sub(PROPERTY_BASE)?);
+        let of_input = scope.schema.fields.get(index).map(|f| Expr::column(index, f.data_type.clone()));
+        of_input.or_else(|| group.window.as_ref().and_then(property).map(|(_, column)| column)).ok_or_else(missing)
+    };
     let expands = keys.sets.len() > 1;
     // Below: keys, arguments, filters, window start and end.
     let mut below = Projection { exprs: keys.exprs.clone(), arguments: if expands { keys.exprs.len() } else { 0 } };
@@ -132,15 +174,15 @@ pub fn bind(
             data_type: call.data_type,
         });
     }
-    let column = |index: usize| scope.schema.fields.get(index).map(|f| Expr::column(index, f.data_type.clone()));
-    let missing = || Error::internal("a window column outside of its input");
     // Columns of their own, even if an argument is the same: whoever assigns the windows replaces these two.
-    let window = match window {
-        Some((start, end)) => {
-            let start = below.push(column(start).ok_or_else(missing)?);
-            Some((start, below.push(column(end).ok_or_else(missing)?)))
+    let window = match (&group.window, window) {
+        (Some(of), _) => Some(WindowInput::Assign { window: of.window, rowtime: below.push(of.time.clone()) }),
+        (None, Some((start, end))) => {
+            let zoned = keys.properties.iter().any(|(_, w)| w.zoned);
+            let window_start = below.push(column(start)?);
+            Some(WindowInput::Attached { window_start, window_end: below.push(column(end)?), zoned })
         }
-        None => None,
+        (None, None) => None,
     };
     let unique = names::unique(below.exprs.iter().enumerate().map(|(i, e)| name_of(e, scope, &items, i)).collect());
     let mut rel = input.rel.project(below.exprs, unique);
@@ -158,8 +200,8 @@ pub fn bind(
         output.push(Field::new(name, call.data_type.clone()));
     }
     for (index, _) in &keys.properties {
-        let field = scope.schema.fields.get(*index).ok_or_else(missing)?;
-        output.push(Field::new(field.name.clone(), field.data_type.with_nullable(false)));
+        let name = scope.schema.fields.get(*index).map_or_else(|| format!("$w{index}"), |f| f.name.clone());
+        output.push(Field::new(name, column(*index)?.data_type().with_nullable(false)));
     }
     let unique = names::unique(output.iter().map(|f| f.name.clone()).collect());
     for (field, name) in output.iter_mut().zip(unique) {
@@ -174,12 +216,12 @@ pub fn bind(
     let having = having.map(|h| above.rewrite(&h, group_at)).transpose()?;
 
     let mut windows: Vec<Option<WindowColumn>> = vec![None; positions.len() + calls.len()];
-    windows.extend(keys.properties.iter().map(|(_, w)| Some(*w)));
+    windows.extend(keys.properties.iter().map(|(_, w)| Some(*w).filter(|_| group.window.is_none())));
     let (input, schema) = (Box::new(rel), Schema::new(output));
     let mut rel = match window {
-        Some((window_start, window_end)) => {
+        Some(input_windows) => {
             let spec = WindowAggregateSpec {
-                input: WindowInput::Attached { window_start, window_end },
+                input: input_windows,
                 keys: positions,
                 aggregates: calls,
                 properties: keys.properties.iter().map(|(_, w)| w.property).collect(),

@@ -30,6 +30,8 @@ pub struct WindowColumn {
     /// Distinguishes the windows of different table functions.
     pub window: u32,
     pub property: WindowProperty,
+    /// Whether the window is of a `TIMESTAMP_LTZ`: aligned in the session's time zone.
+    pub zoned: bool,
 }
 
 /// A bound query.
@@ -182,23 +184,36 @@ impl<'a> QueryBinder<'a> {
             let filter = Binder::new(&scope, self.environment, at).bind_predicate(predicate, "WHERE")?;
             input.rel = input.rel.filter(filter);
         }
-        let group = super::grouping::expressions(&select.group_by, at)?;
+        let mut group = super::grouping::expressions(&select.group_by, at)?;
         let mut aggregates = Aggregates { is_global: group.nodes.is_empty(), ..Aggregates::default() };
         let mut binder = Binder::new(&scope, self.environment, at);
         binder.aggregates = Some(&mut aggregates);
-        let items = self.bind_items(&select.projection, &mut binder)?;
+        let group_window = group.take_window(&mut binder)?;
+        binder.group_window.clone_from(&group_window);
+        binder.rank = Some(None);
+        let mut items = self.bind_items(&select.projection, &mut binder)?;
+        let rank = binder.rank.take().flatten();
         let having = select.having.as_ref().map(|h| binder.bind_predicate(h, "HAVING")).transpose()?;
-        let mut bound = if !group.sets.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
+        let mut lifted = None;
+        if let Some(rank) = rank {
+            let (lower, above) = super::rank::lift(items, rank);
+            (items, lifted) = (lower, Some(above));
+        }
+        let is_grouped = !group.sets.is_empty() || !aggregates.calls.is_empty() || having.is_some();
+        let mut bound = if group_window.is_some() || is_grouped {
             let bind = |g: &&sp::Expr| Ok((Binder::new(&scope, self.environment, at).bind(g)?, self.position(*g)));
             let keys = group.nodes.iter().map(bind).collect::<Result<_>>()?;
             let sets = if group.sets.is_empty() { vec![vec![]] } else { group.sets };
-            let group = super::grouping::Group { keys, sets };
+            let group = super::grouping::Group { keys, sets, window: group_window };
             super::grouping::bind(input, &scope, group, items, having, aggregates, self.environment, at)?
         } else if let Some(at) = aggregates.grouping {
             return Err(place::error("sql_type", "GROUPING, GROUPING_ID and GROUP_ID need GROUP BY", at));
         } else {
             project(input, items)
         };
+        if let Some(rank) = lifted {
+            bound = rank.apply(bound);
+        }
         if select.distinct.is_some() {
             bound.rel = bound.rel.distinct();
         }

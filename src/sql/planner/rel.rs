@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
-use crate::graph::{ExpandSpec, GroupAggregateSpec, ReplicateSpec, WindowAggregateSpec, WindowTableSpec};
+use crate::graph::{ExpandSpec, GroupAggregateSpec, RankSpec, ReplicateSpec, WindowAggregateSpec, WindowTableSpec};
+use crate::sql::ast::Position;
 use crate::types::{DataType, Schema, TypeKind};
 
 /// A relational operator over its inputs.
@@ -25,6 +26,7 @@ pub enum Rel {
     Expand { input: Box<Rel>, spec: ExpandSpec, schema: Schema },
     Replicate { input: Box<Rel>, spec: ReplicateSpec, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
+    Rank(Rank),
 }
 
 /// Reads columns of a table.
@@ -45,12 +47,35 @@ pub struct Calc {
     pub schema: Schema,
 }
 
+/// A window's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowBounds {
+    pub start: usize,
+    pub end: usize,
+    /// Whether it is aligned in the session's time zone.
+    pub zoned: bool,
+}
+
+/// Numbers rows within partitions and keeps some; see [`RankSpec`]. The schema has the number as its last column, until
+/// pruning drops it.
+#[derive(Debug, Clone)]
+pub struct Rank {
+    pub input: Box<Rel>,
+    pub spec: RankSpec,
+    /// The window by which rows are partitioned.
+    pub window: Option<WindowBounds>,
+    /// Of `ROW_NUMBER`.
+    pub at: Position,
+    pub schema: Schema,
+}
+
 impl Rel {
     /// The output's columns.
     pub fn schema(&self) -> &Schema {
         match self {
             Rel::Scan(Scan { schema, .. })
             | Rel::Calc(Calc { schema, .. })
+            | Rel::Rank(Rank { schema, .. })
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
@@ -65,6 +90,7 @@ impl Rel {
         match self {
             Rel::Scan(Scan { schema, .. })
             | Rel::Calc(Calc { schema, .. })
+            | Rel::Rank(Rank { schema, .. })
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
@@ -79,6 +105,7 @@ impl Rel {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
             Rel::Calc(Calc { input, .. })
+            | Rel::Rank(Rank { input, .. })
             | Rel::WindowTable { input, .. }
             | Rel::WindowAggregate { input, .. }
             | Rel::GroupAggregate { input, .. }
@@ -92,6 +119,7 @@ impl Rel {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
             Rel::Calc(Calc { input, .. })
+            | Rel::Rank(Rank { input, .. })
             | Rel::WindowTable { input, .. }
             | Rel::WindowAggregate { input, .. }
             | Rel::GroupAggregate { input, .. }

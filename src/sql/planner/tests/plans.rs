@@ -54,6 +54,7 @@ fn shown(sql: &str) -> String {
                 OperatorKind::Expand(_) => "expand",
                 OperatorKind::Replicate(_) => "replicate",
                 OperatorKind::Sink(_) => "sink",
+                OperatorKind::WindowRank(_) => "window rank",
                 OperatorKind::Values { .. } => "values",
             })
             .collect();
