@@ -4,6 +4,7 @@
 //! the vertex's input edges, each further operator takes the output of the one before; 3. operator ids are unique and
 //! depend only on the plan's structure and names; 4. everything here is serialisable and versioned by [`PLAN_VERSION`].
 
+pub mod join;
 pub mod key_group;
 mod state_summary;
 
@@ -14,6 +15,9 @@ use crate::id::OperatorId;
 use crate::types::changelog::ChangelogMode;
 use crate::types::{DataType, Schema};
 
+pub use join::{
+    IntervalJoinSpec, JoinCondition, JoinInputKey, JoinKey, JoinKind, JoinSpec, TemporalJoinSpec, UnnestSpec,
+};
 pub use state_summary::{StateBound, StateSummary};
 
 /// Version of the stored form of [`JobGraph`].
@@ -89,6 +93,10 @@ pub enum OperatorKind {
     GroupAggregate(GroupAggregateSpec),
     Expand(ExpandSpec),
     Replicate(ReplicateSpec),
+    Join(JoinSpec),
+    IntervalJoin(IntervalJoinSpec),
+    TemporalJoin(TemporalJoinSpec),
+    Unnest(UnnestSpec),
     WindowRank(WindowRankSpec),
     Sink(SinkSpec),
     /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
@@ -102,7 +110,12 @@ impl OperatorKind {
     pub fn is_keyed(&self) -> bool {
         match self {
             OperatorKind::WindowTable(window) => window.window.is_session(),
-            OperatorKind::WindowAggregate(_) | OperatorKind::WindowRank(_) | OperatorKind::GroupAggregate(_) => true,
+            OperatorKind::WindowAggregate(_)
+            | OperatorKind::GroupAggregate(_)
+            | OperatorKind::WindowRank(_)
+            | OperatorKind::Join(_)
+            | OperatorKind::IntervalJoin(_)
+            | OperatorKind::TemporalJoin(_) => true,
             _ => false,
         }
     }

@@ -12,6 +12,7 @@ pub mod current_watermark;
 pub mod event_time;
 pub mod expand;
 pub mod group_aggregate;
+pub mod join;
 pub mod key_hasher;
 pub mod replicate;
 pub mod session;
@@ -19,6 +20,7 @@ pub mod session;
 mod test_subtasks;
 #[cfg(test)]
 mod test_support;
+pub mod unnest;
 pub mod window;
 pub mod window_aggregate;
 pub mod window_buffer;

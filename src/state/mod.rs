@@ -24,6 +24,7 @@ mod memory;
 mod nested_codec;
 mod restore;
 pub mod row_codec;
+pub mod row_lists;
 pub mod sort_codec;
 pub mod time_buffer;
 
