@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::manifest::{FileContent, KeyedState, Manifest, StateFile, sha256_hex};
 use super::upload::{KnownFiles, shareable};
 use crate::error::{Error, Result};
-use crate::graph::{JobGraph, key_group};
+use crate::graph::{JobGraph, OperatorKind, key_group};
 use crate::id::OperatorId;
+use crate::metadata::SnapshotTrigger;
 use crate::state::RestoredState;
 use crate::storage::Store;
 
@@ -86,7 +87,8 @@ pub fn plan(
         graph.vertices.iter().flat_map(|v| &v.operators).map(|o| o.id).collect();
     let mut plan = RestorePlan::new();
     for operator in &manifest.operators {
-        let has_state = operator.subtasks.iter().any(|s| s.keyed.is_some() || s.operator_state.is_some());
+        let has_state = operator.subtasks.iter().any(|s| s.keyed.is_some() || s.operator_state.is_some())
+            && !is_published_sink(manifest, operator.id);
         if !known.contains(&operator.id) {
             if has_state && !allow_non_restored {
                 return Err(Error::conflict(
@@ -117,6 +119,13 @@ pub fn plan(
         plan.insert(operator.id, entry);
     }
     Ok(plan)
+}
+
+/// Whether an operator is a sink whose output is all published: of the savepoint that a job stopped with, because the job
+/// ends only when its sinks have committed. Dropping it loses nothing.
+fn is_published_sink(manifest: &Manifest, id: OperatorId) -> bool {
+    let operator = manifest.plan.vertices.iter().flat_map(|v| &v.operators).find(|o| o.id == id);
+    manifest.trigger == SnapshotTrigger::Stop && operator.is_some_and(|o| matches!(o.kind, OperatorKind::Sink(_)))
 }
 
 /// One operator's state on the local disk.

@@ -150,6 +150,12 @@ mod tests {
         check("holdfast job stop x --drain --target file:///t --wait", true);
         check("holdfast job delete x --delete-savepoints", true);
         check("holdfast job restart x --wait", true);
+        check("holdfast job restart x --from 2026-01-31T10:00:00Z --force", true);
+        check("holdfast job upgrade x -f a.sql --dry-run", true);
+        check("holdfast job upgrade x --parallelism 3 --limit 30s --allow-non-restored-state --wait", true);
+        check("holdfast job upgrade", false);
+        check("holdfast job upgrades x", true);
+        check("holdfast job restore abc --claim --force", true);
         check("holdfast job restore abc", true);
         check("holdfast job restore abc -f a.sql --name n --allow-non-restored-state", true);
         check("holdfast job restore abc -f a.sql --job x", false);

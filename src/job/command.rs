@@ -17,6 +17,8 @@ pub enum Command {
         drain: bool,
         reply: oneshot::Sender<Result<Snapshot>>,
     },
+    /// An upgrade is stored: stop with a savepoint.
+    Upgrade,
     /// The service shuts down: take a last checkpoint and stop.
     Shutdown,
     /// Another process owns the job.

@@ -11,6 +11,7 @@
 pub mod attempt;
 pub mod checkpoints;
 pub mod command;
+pub mod compatibility;
 pub mod master;
 pub mod preflight;
 pub mod prepare;
@@ -22,6 +23,8 @@ pub mod service;
 pub mod settings;
 pub mod status;
 pub mod supervisor;
+mod switch;
+pub mod upgrade;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -41,6 +44,7 @@ pub use preflight::Warning;
 pub use restore_point::RestartRequest;
 pub use service::JobService;
 pub use settings::SubmitRequest;
+pub use upgrade::UpgradeRequest;
 
 /// What every part of the job layer needs.
 pub struct Context {

@@ -66,7 +66,11 @@ async fn restore_state(
     let own = retry!(context.metadata.latest_for_recovery(job.id))?;
     let (location, allow_non_restored) = match (&job.restart_from, &own, &job.settings.restore) {
         (Some(named), ..) => (named.manifest.clone(), named.allow_non_restored_state),
-        (None, Some(snapshot), _) => (snapshot.location.clone(), false),
+        // After an upgrade, the savepoint that it stopped with is the job's own.
+        (None, Some(snapshot), restore) => {
+            let named = restore.as_ref().filter(|r| r.manifest == snapshot.location);
+            (snapshot.location.clone(), named.is_some_and(|r| r.allow_non_restored_state))
+        }
         (None, None, Some(restore)) => (restore.manifest.clone(), restore.allow_non_restored_state),
         (None, None, None) => return Ok(HashMap::new()),
     };

@@ -34,6 +34,7 @@ mod row;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod upgrades;
 
 use std::future::Future;
 use std::time::Duration;
@@ -45,7 +46,9 @@ use crate::error::{Error, Result};
 
 pub use jobs::{Inserted, JobFilter};
 pub use lease::Lease;
+use model::text_enum;
 pub use model::*;
+pub use upgrades::{JobVersion, OperatorChange, StateChange, Upgrade, UpgradeStatus};
 
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
