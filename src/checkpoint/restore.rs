@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::Value;
 
+use super::local::{LocalFiles, LocalImage, Transferred};
 use super::manifest::{FileContent, KeyedState, Manifest, StateFile, sha256_hex};
 use super::upload::{KnownFiles, shareable};
 use crate::error::{Error, Result};
@@ -138,9 +139,8 @@ pub struct LocalOperator {
     pub known: Vec<KnownFiles>,
 }
 
-/// Downloads what `plan` needs into `dir`, verifying length and checksum of every file. `share` says whether the
-/// snapshot's objects may be referenced by the job's next checkpoints (its own checkpoint) or not (a savepoint, another
-/// job's).
+/// Downloads what `plan` needs into `dir`, verifying length and checksum of every file, without local recovery; see
+/// [`Download`].
 pub async fn download(
     plan: RestorePlan,
     store: &Store,
@@ -148,47 +148,92 @@ pub async fn download(
     threads: usize,
     share: bool,
 ) -> Result<HashMap<OperatorId, LocalOperator>> {
-    let mut local = HashMap::new();
-    for (id, operator) in plan {
-        let mut users: BTreeMap<usize, usize> = BTreeMap::new();
-        operator.keyed.iter().flatten().for_each(|(old, _)| *users.entry(*old).or_default() += 1);
-        let mut keyed = Vec::with_capacity(operator.keyed.len());
-        let mut known = Vec::with_capacity(operator.keyed.len());
-        for (new, images) in operator.keyed.iter().enumerate() {
-            let mut restored = Vec::with_capacity(images.len());
-            for (old, image) in images {
-                let folder = dir.join(format!("{id}-{old}-{new}"));
-                download_image(image, store, &folder, threads).await?;
-                restored.push(RestoredState { dir: folder, key_groups: image.key_groups.clone() });
-            }
-            let in_place = share && images.len() == 1 && users.get(&images[0].0) == Some(&1);
-            known.push(if in_place {
-                shareable(&images[0].1).map(|f| (f.name.clone(), f.clone())).collect()
-            } else {
-                KnownFiles::new()
-            });
-            keyed.push(restored);
-        }
-        local.insert(id, LocalOperator { operator_state: operator.operator_state, keyed, known });
-    }
-    Ok(local)
+    let transferred = Transferred::default();
+    Download { store, dir, threads, share, local: None, transferred: &transferred }.run(plan).await
 }
 
-async fn download_image(image: &KeyedState, store: &Store, folder: &Path, threads: usize) -> Result<()> {
-    tokio::fs::create_dir_all(folder).await.map_err(|e| disk(folder, &e))?;
-    let mut packs: BTreeMap<&str, Vec<&StateFile>> = BTreeMap::new();
-    let mut alone = Vec::new();
-    for file in &image.files {
-        match &file.content {
-            FileContent::Packed { object, .. } => packs.entry(object).or_default().push(file),
-            FileContent::Object(_) | FileContent::Inline(_) => alone.push(file),
+/// How a snapshot comes to the local disk.
+pub struct Download<'a> {
+    pub store: &'a Store,
+    /// The folder that it goes to.
+    pub dir: &'a Path,
+    /// Parallel transfers.
+    pub threads: usize,
+    /// Whether the snapshot's objects may be referenced by the job's next checkpoints (its own newest checkpoint) or not
+    /// (a savepoint, another job's).
+    pub share: bool,
+    /// The files that are still there, and the snapshot's number, under which they are kept.
+    pub local: Option<(&'a LocalFiles, u64)>,
+    pub transferred: &'a Transferred,
+}
+
+impl Download<'_> {
+    /// Brings what `plan` needs; the length and checksum of every file are verified when this returns.
+    pub async fn run(&self, plan: RestorePlan) -> Result<HashMap<OperatorId, LocalOperator>> {
+        let mut local = HashMap::new();
+        for (id, operator) in plan {
+            let mut users: BTreeMap<usize, usize> = BTreeMap::new();
+            operator.keyed.iter().flatten().for_each(|(old, _)| *users.entry(*old).or_default() += 1);
+            let mut keyed = Vec::with_capacity(operator.keyed.len());
+            let mut known = Vec::with_capacity(operator.keyed.len());
+            for (new, images) in operator.keyed.iter().enumerate() {
+                let mut restored = Vec::with_capacity(images.len());
+                for (old, image) in images {
+                    let folder = self.dir.join(format!("{id}-{old}-{new}"));
+                    let kept = self.local.map(|(files, number)| files.image(number, id, *old));
+                    self.image(image, kept, &folder).await?;
+                    restored.push(RestoredState { dir: folder, key_groups: image.key_groups.clone() });
+                }
+                let in_place = match images.as_slice() {
+                    [(old, image)] if self.share && users.get(old) == Some(&1) => Some(image),
+                    _ => None,
+                };
+                let shared = in_place.map(|image| shareable(image).map(|f| (f.name.clone(), f.clone())).collect());
+                known.push(shared.unwrap_or_default());
+                keyed.push(restored);
+            }
+            local.insert(id, LocalOperator { operator_state: operator.operator_state, keyed, known });
         }
+        Ok(local)
     }
-    let alone = alone.into_iter().map(|file| download_file(file, store, folder.join(&file.name)).boxed());
-    let packs = packs.into_iter().map(|(object, files)| download_packed(object, files, store, folder).boxed());
-    let downloads: Vec<_> = alone.chain(packs).collect();
-    futures::stream::iter(downloads).buffer_unordered(threads.max(1)).try_collect::<Vec<()>>().await?;
-    Ok(())
+
+    async fn image(&self, image: &KeyedState, kept: Option<PathBuf>, folder: &Path) -> Result<()> {
+        tokio::fs::create_dir_all(folder).await.map_err(|e| disk(folder, &e))?;
+        let missing = match kept {
+            Some(dir) => self.link(image, dir, folder).await,
+            None => image.files.iter().collect(),
+        };
+        let mut packs: BTreeMap<&str, Vec<&StateFile>> = BTreeMap::new();
+        let mut alone = Vec::new();
+        for file in missing {
+            self.transferred.add_remote(file.bytes);
+            match &file.content {
+                FileContent::Packed { object, .. } => packs.entry(object).or_default().push(file),
+                FileContent::Object(_) | FileContent::Inline(_) => alone.push(file),
+            }
+        }
+        let store = self.store;
+        let alone = alone.into_iter().map(|file| download_file(file, store, folder.join(&file.name)).boxed());
+        let packs = packs.into_iter().map(|(object, files)| download_packed(object, files, store, folder).boxed());
+        let downloads: Vec<_> = alone.chain(packs).collect();
+        futures::stream::iter(downloads).buffer_unordered(self.threads.max(1)).try_collect::<Vec<()>>().await?;
+        Ok(())
+    }
+
+    /// Links what is still there; answers the rest.
+    async fn link<'i>(&self, image: &'i KeyedState, dir: PathBuf, folder: &Path) -> Vec<&'i StateFile> {
+        let kept = LocalImage { dir, transferred: self.transferred };
+        let links: Vec<_> = image
+            .files
+            .iter()
+            .map(|file| {
+                let kept = kept.clone();
+                let target = folder.join(&file.name);
+                async move { (!kept.link(file, &target).await).then_some(file) }.boxed()
+            })
+            .collect();
+        futures::stream::iter(links).buffer_unordered(self.threads.max(1)).filter_map(async |f| f).collect().await
+    }
 }
 
 async fn download_file(file: &StateFile, store: &Store, path: PathBuf) -> Result<()> {

@@ -17,6 +17,7 @@ pub mod migrate;
 pub mod output;
 pub mod pages;
 pub mod progress;
+pub mod recover;
 pub mod savepoint;
 pub mod serve;
 pub mod snapshot;
@@ -64,6 +65,8 @@ enum Command {
     Openapi,
     /// Bring the database's schema to this version and exit
     Migrate(migrate::MigrateArgs),
+    /// Rebuild the database's rows of jobs and snapshots from the store alone
+    Recover(recover::RecoverArgs),
 }
 
 /// Runs the command line of this process.
@@ -90,6 +93,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Sql(args) => sql::run(args).await,
         Command::Openapi => output::print(crate::api::openapi_json().trim_end()),
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Recover(args) => recover::run(args).await,
     }
 }
 
@@ -171,6 +175,8 @@ mod tests {
         check("holdfast sql run a.sql --changelog --limit 5 --parallelism 2 --output csv --timeout 1min", true);
         check("holdfast sql run", false);
         check("holdfast openapi", true);
+        check("holdfast recover --scan s3://b/p --start --database-url postgres://h/d -o json", true);
+        check("holdfast recover", false);
         check("holdfast migrate --database-url postgres://h/d", true);
         check("holdfast", false);
         check("holdfast frobnicate", false);

@@ -92,6 +92,10 @@ pub(super) async fn execute(master: &mut Master, prepared: Prepared) -> Exit {
         prepared.known,
         done,
     );
+    let mut checkpoints = checkpoints;
+    if prepared.checkpoint_now {
+        checkpoints.make_due();
+    }
     let mut attempt = Attempt {
         master,
         checkpoints,

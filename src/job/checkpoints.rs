@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::Context;
+use crate::checkpoint::local::LocalFiles;
 use crate::checkpoint::manifest::{Manifest, OperatorState, SubtaskState};
 use crate::checkpoint::pending::{AbortReason, Decision, Pending, next_trigger_ms};
 use crate::checkpoint::retention::Retention;
@@ -161,6 +162,11 @@ impl Checkpoints {
         self.current.as_ref().map(|c| c.pending.deadline_ms())
     }
 
+    /// Makes the next periodic checkpoint due now.
+    pub fn make_due(&mut self) {
+        self.last_trigger_ms = 0;
+    }
+
     /// Notes that the sources were told to drain.
     pub fn set_drained(&mut self) {
         self.drained = true;
@@ -198,6 +204,7 @@ impl Checkpoints {
         crash::point("checkpoint-3-acknowledged");
         let snapshot = &current.requested.snapshot;
         let incremental = snapshot.kind == SnapshotKind::Checkpoint;
+        let local = LocalFiles::of_job(&self.context.job_dir(self.job.id));
         let parts: Vec<_> = snapshots
             .into_iter()
             .map(|(id, s)| {
@@ -207,6 +214,9 @@ impl Checkpoints {
                     Arc::default()
                 };
                 let prefix = object_prefix(snapshot, id, task.subtask);
+                // What the job may go on from by itself.
+                let keep = (incremental || current.requested.stops)
+                    .then(|| local.image(snapshot.checkpoint_id, id, task.subtask));
                 (
                     id,
                     s,
@@ -215,6 +225,7 @@ impl Checkpoints {
                         prefix,
                         threads: self.context.settings.transfer_threads,
                         inline_threshold_bytes: DEFAULT_INLINE_THRESHOLD_BYTES,
+                        keep,
                     },
                     known,
                 )
@@ -345,6 +356,8 @@ impl Checkpoints {
                 }
             }
         }
+        let (local, number) = (LocalFiles::of_job(&self.context.job_dir(self.job.id)), manifest.checkpoint_id);
+        tokio::spawn(async move { local.forget_before(number).await });
         // Only a cache: a retirement that is under way must not hold up the sinks' commits.
         if let Ok(mut retention) = self.retention.try_lock() {
             retention.published(manifest);
@@ -382,7 +395,10 @@ impl Checkpoints {
     async fn give_up(&self, requested: Requested, uploads: Vec<JoinHandle<()>>, reason: &AbortReason) {
         let snapshot = requested.snapshot;
         match self.context.metadata.fail_snapshot(snapshot.id, &reason.to_string(), now_ms()).await {
-            Ok(true) => clean_up(snapshot, requested.store, uploads),
+            Ok(true) => {
+                let local = LocalFiles::of_job(&self.context.job_dir(self.job.id));
+                clean_up(snapshot, requested.store, uploads, local);
+            }
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(job.id = %self.job.id, checkpoint.id = snapshot.checkpoint_id, %error, "a failed checkpoint's row could not be updated; the next start does it");
@@ -457,11 +473,12 @@ fn discard_images(snapshots: Vec<(OperatorId, OperatorSnapshot)>) {
 }
 
 /// Removes the objects of a snapshot that failed, once its uploads have ended. What a crash leaves, the sweep removes.
-fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle<()>>) {
+fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle<()>>, local: LocalFiles) {
     tokio::spawn(async move {
         for upload in uploads {
             let _ = upload.await;
         }
+        local.forget_one(snapshot.checkpoint_id).await;
         let prefix = snapshot_prefix(&snapshot);
         let removed = async {
             let mut keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();

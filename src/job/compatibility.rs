@@ -158,3 +158,98 @@ fn dropped(operator: &OperatorSpec, after: &[Stateful<'_>]) -> OperatorChange {
     });
     change(operator, StateChange::Dropped, reason.or_else(|| Some("the new plan has no such operator".into())), true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::plan_job;
+
+    const HEAD: &str = "CREATE TABLE src (n BIGINT, k BIGINT, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen', 'rows-per-second' = '5'); \
+         CREATE TABLE dst (k BIGINT, n BIGINT) WITH ('connector' = 'blackhole'); CREATE TABLE dst2 (k BIGINT, n BIGINT) WITH ('connector' = 'blackhole'); ";
+    const COUNT: &str = "INSERT INTO dst SELECT k, COUNT(*) FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY k, window_start, window_end; ";
+
+    fn graph(text: &str) -> JobGraph {
+        plan_job(text).unwrap_or_else(|e| panic!("{text}: {e}")).graph
+    }
+
+    /// Each change with the first word of its operator's name.
+    fn changes(old: &str, new: &str) -> Vec<(String, StateChange, bool)> {
+        let found = compare(&graph(old), &graph(new)).unwrap();
+        found
+            .into_iter()
+            .map(|c| (c.name.split('(').next().unwrap_or_default().to_owned(), c.change, c.loses_state))
+            .collect()
+    }
+
+    #[test]
+    fn each_operators_fate_is_told() {
+        use StateChange::{Dropped, Incompatible, Kept, New};
+        let base = format!("{HEAD}{COUNT}");
+        let check = |new: String, expected: &[(&str, StateChange, bool)]| {
+            let got = changes(&base, &new);
+            let got: Vec<_> = got.iter().map(|(name, change, loses)| (name.as_str(), *change, *loses)).collect();
+            assert_eq!(got, expected, "{new}");
+        };
+        let (source, sink) = (("TableSourceScan", Kept, false), ("Sink", Kept, false));
+        check(base.clone(), &[source, ("GlobalWindowAggregate", Kept, false), sink]);
+        check(
+            base.replace("'1' SECOND", "'2' SECOND"),
+            &[source, ("GlobalWindowAggregate", New, false), sink, ("GlobalWindowAggregate", Dropped, true)],
+        );
+        check(
+            format!("{base} INSERT INTO dst2 SELECT k, n FROM src"),
+            &[source, ("GlobalWindowAggregate", Kept, false), sink, ("Sink", New, false)],
+        );
+        check(
+            base.replace(
+                "'connector' = 'datagen', 'rows-per-second' = '5'",
+                "'connector' = 'filesystem', 'path' = '/tmp', 'format' = 'json'",
+            ),
+            &[("TableSourceScan", Incompatible, true), ("GlobalWindowAggregate", Kept, false), sink],
+        );
+        check(
+            format!("{HEAD} INSERT INTO dst2 SELECT k, n FROM src"),
+            &[source, ("Sink", New, false), ("GlobalWindowAggregate", Dropped, true), ("Sink", Dropped, false)],
+        );
+    }
+
+    #[test]
+    fn what_would_be_lost_is_refused_unless_allowed() {
+        let base = format!("{HEAD}{COUNT}");
+        let check_code = |new: &str, allow: bool, expected: Option<&str>| {
+            let changes = compare(&graph(&base), &graph(new)).unwrap();
+            let code = check(&changes, allow).err().map(|e| e.code);
+            assert_eq!(code.as_deref(), expected, "{new}");
+        };
+        let other_window = base.replace("'1' SECOND", "'2' SECOND");
+        check_code(&base, false, None);
+        check_code(&other_window, false, Some("state_not_restored"));
+        check_code(&other_window, true, None);
+        let other_connector = base.replace(
+            "'connector' = 'datagen', 'rows-per-second' = '5'",
+            "'connector' = 'filesystem', 'path' = '/tmp', 'format' = 'json'",
+        );
+        check_code(&other_connector, true, Some("state_incompatible"));
+    }
+
+    #[test]
+    fn changed_options_of_a_source_are_told() {
+        let base = format!("{HEAD}{COUNT}");
+        let found = compare(&graph(&base), &graph(&base.replace("'5'", "'6'"))).unwrap();
+        assert_eq!(found[0].reason.as_deref(), Some("it reads on from its stored positions; changed: rows-per-second"));
+    }
+
+    #[test]
+    fn state_of_another_layout_is_incompatible_even_under_the_same_id() {
+        let old = graph(&format!("{HEAD}{COUNT}"));
+        let mut new = old.clone();
+        for operator in new.vertices.iter_mut().flat_map(|v| &mut v.operators) {
+            if let OperatorKind::WindowAggregate(spec) = &mut operator.kind {
+                spec.keys.push(spec.keys[0]);
+            }
+        }
+        let found = compare(&old, &new).unwrap();
+        let aggregate = found.iter().find(|c| c.change == StateChange::Incompatible).unwrap();
+        assert!(aggregate.reason.as_deref().unwrap().contains("by keys [BIGINT, BIGINT]"), "{aggregate:?}");
+    }
+}

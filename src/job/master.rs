@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::attempt::{Exit, execute};
-use super::prepare::prepare;
+use super::prepare::{clean, prepare};
 use super::restart::{RestartDecision, RestartTracker};
 use super::retry::retry;
 use super::status::sources_of;
@@ -58,7 +58,7 @@ impl Master {
         let left_ms = self.upgrade_deadline_ms().map(|at| at.saturating_sub(now_ms()));
         let limit = left_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
         let prepared = {
-            let preparing = prepare(&self.context, &self.job);
+            let preparing = prepare(&self.context, &self.job, &self.lease);
             tokio::pin!(preparing);
             let over = tokio::time::sleep(limit.unwrap_or_default());
             tokio::pin!(over);
@@ -75,9 +75,8 @@ impl Master {
             Ok(prepared) => execute(self, prepared).await,
             Err(error) => Exit::Failed { error, task: None },
         };
-        let dir = self.context.job_dir(self.job.id);
-        // The next attempt removes it too.
-        let _ = tokio::fs::remove_dir_all(dir).await;
+        // The next attempt does it too.
+        clean(&self.context.job_dir(self.job.id)).await;
         exit
     }
 
@@ -96,6 +95,7 @@ impl Master {
             Exit::Canceled => self.end(JobStatus::Canceled, None).await,
             Exit::Suspended => self.suspend().await,
             Exit::Fenced => {
+                self.forget_local_files().await;
                 tracing::warn!(job.id = %id, attempt = self.job.attempt, "job is owned by another instance; stopped here")
             }
             Exit::Failed { error, task } => return self.failed(error, task, restarts).await,
@@ -111,6 +111,11 @@ impl Master {
         tracing::info!(job.id = %self.job.id, "job suspended");
     }
 
+    /// The job does not go on here: what is on the working disk is of no use.
+    async fn forget_local_files(&self) {
+        let _ = tokio::fs::remove_dir_all(self.context.job_dir(self.job.id)).await;
+    }
+
     pub(super) async fn end(&mut self, status: JobStatus, failure: Option<&str>) {
         self.fail_upgrade(&format!("the job is {status}")).await;
         let keeps = status != JobStatus::Canceled || self.job.settings.checkpointing.on_cancel == OnCancel::Retain;
@@ -124,6 +129,7 @@ impl Master {
                 tracing::warn!(job.id = %self.job.id, %error, "deleting the cancelled job's checkpoints failed");
             }
         }
+        self.forget_local_files().await;
         if self.set_status(status, failure).await {
             tracing::info!(job.id = %self.job.id, job.name = self.job.name, %status, "job ended");
         }

@@ -16,6 +16,7 @@ pub mod master;
 pub mod preflight;
 pub mod prepare;
 pub mod query;
+pub mod recover;
 pub mod restart;
 pub mod restore_point;
 pub mod retry;

@@ -244,3 +244,77 @@ pub async fn version_to_start(service: &super::Context, upgrade: &Upgrade) -> Re
     to.settings.restore = Some(crate::metadata::RestoreSource::unheld(location, upgrade.allow_non_restored_state));
     Ok(to)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    fn starting() -> Upgrade {
+        Upgrade {
+            id: UpgradeId::from_text("u"),
+            job_id: JobId::from_text("j"),
+            from_version: 1,
+            to_version: 2,
+            status: UpgradeStatus::Starting,
+            allow_non_restored_state: false,
+            limit_ms: 1_000,
+            operators: Vec::new(),
+            snapshot_id: None,
+            location: None,
+            failure: None,
+            created_ms: 0,
+            started_ms: Some(100),
+            start_attempt: Some(3),
+            ended_ms: None,
+        }
+    }
+
+    #[test]
+    fn a_new_version_has_its_limit_and_its_starts() {
+        let check = |attempt: u64, since_ms: i64, now_ms: i64, over: bool| {
+            assert_eq!(is_over(&starting(), attempt, since_ms, now_ms), over, "{attempt} {since_ms} {now_ms}");
+        };
+        check(4, 0, 1_099, false);
+        check(4, 0, 1_100, true);
+        // Taken over later: the time in between does not count.
+        check(4, 5_000, 5_999, false);
+        check(4, 5_000, 6_000, true);
+        check(3 + MAX_STARTS, 0, 200, false);
+        check(4 + MAX_STARTS, 0, 200, true);
+        let completed = Upgrade { status: UpgradeStatus::Completed, ..starting() };
+        assert_eq!(deadline_ms(&completed, 0), None);
+    }
+
+    #[test]
+    fn only_a_dependency_that_was_away_is_tried_again() {
+        let check = |kind, next_try_ms, expected| {
+            assert_eq!(after_failure(&starting(), kind, 4, 0, next_try_ms), expected, "{kind:?}");
+        };
+        check(ErrorKind::Unavailable, 500, AfterFailure::Retry);
+        check(ErrorKind::Unavailable, 1_100, AfterFailure::RollBack);
+        check(ErrorKind::Invalid, 500, AfterFailure::RollBack);
+        check(ErrorKind::Conflict, 500, AfterFailure::RollBack);
+    }
+
+    #[test]
+    fn settings_change_only_where_the_request_or_the_script_does() {
+        let service = Settings::for_tests();
+        let options = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let old_script = options(&[("execution.checkpointing.interval", "1 s")]);
+        let mut current = resolve(&SubmitRequest::default(), &old_script, &service).unwrap();
+        // Set by the body of the submit, which is not asked again.
+        (current.parallelism, current.checkpointing.retained) = (4, 9);
+        let before = resolve(&SubmitRequest::default(), &old_script, &service).unwrap();
+        let check = |request: &SubmitRequest, script: &[(&str, &str)], expected: (u32, u64, u32)| {
+            let asked = resolve(request, &options(script), &service).unwrap();
+            let merged = merge(&before, &asked, &current).unwrap();
+            let c = &merged.checkpointing;
+            assert_eq!((merged.parallelism, c.interval_ms, c.retained), expected, "{script:?}");
+        };
+        let same = [("execution.checkpointing.interval", "1 s")];
+        check(&SubmitRequest::default(), &same, (4, 1_000, 9));
+        check(&SubmitRequest::default(), &[("execution.checkpointing.interval", "3 s")], (4, 3_000, 9));
+        check(&SubmitRequest { parallelism: Some(2), ..SubmitRequest::default() }, &same, (2, 1_000, 9));
+    }
+}

@@ -7,5 +7,7 @@ mod client;
 mod kill_loop;
 mod lifecycle;
 mod oracle;
+mod restore;
 mod support;
 mod tidy;
+mod upgrade;
