@@ -145,6 +145,8 @@ mod tests {
         check("holdfast job submit -f a.sql --allow-non-restored-state", false);
         check("holdfast job submit -f a.sql --label team=a --label env=b --dry-run --idempotency-key k", true);
         check("holdfast job submit -f a.sql --label team", false);
+        check("holdfast job submit -f a.sql --on-corrupt previous", true);
+        check("holdfast job submit -f a.sql --on-corrupt ignore", false);
         check("holdfast job submit", false);
         check("holdfast job list --status RUNNING,FAILED --output json --server http://h:1", true);
         check("holdfast job --server http://h:1 -o json list", true);

@@ -263,7 +263,7 @@ async fn files_that_are_still_on_the_disk_are_used_if_they_are_what_was_stored()
     let dir = tempfile::tempdir().unwrap();
     let places = Places::embedded(dir.path());
     let out = dir.path().join("out");
-    let body = json!({ "name": "local", "sql": counting_sql(ROWS, Some(15_000), &out), "checkpointing": { "interval_ms": 150, "data_inline_threshold_bytes": 0 } });
+    let body = json!({ "name": "local", "sql": counting_sql(ROWS, Some(15_000), &out), "checkpointing": { "interval_ms": 150 } });
     let server = Server::start(&places);
     let job = server.submit(&body).await;
     server.wait_checkpoints(&job, 3).await;
@@ -278,9 +278,13 @@ async fn files_that_are_still_on_the_disk_are_used_if_they_are_what_was_stored()
     let kept = std::fs::read_dir(places.work_dir.join(&job).join("local")).unwrap().count();
     assert!(kept <= 3, "{kept} checkpoints are kept");
     server.kill();
-    // Every file damaged: none is used.
+    // Every file damaged, once each (they have several names): none is used.
+    let mut damaged = std::collections::HashSet::new();
     for file in files_below(&places.work_dir.join(&job)).iter().filter(|f| f.ends_with(".sst")) {
         let path = places.work_dir.join(&job).join(file);
+        if !damaged.insert(std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap())) {
+            continue;
+        }
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0x10;
