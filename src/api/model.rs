@@ -8,7 +8,7 @@ use crate::error::Place;
 use crate::job::Warning;
 use crate::metadata::{
     CheckpointMode, CheckpointSettings, DesiredStatus, Job, JobException, JobStatus, OnCancel, OnCorrupt,
-    RestartStrategy, Restored, Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger,
+    RestartStrategy, Restored, Snapshot, SnapshotFormat, SnapshotKind, SnapshotStatus, SnapshotTrigger,
 };
 
 /// A job.
@@ -42,6 +42,9 @@ pub struct JobView {
     pub attempt: u64,
     /// Count of restarts after failures.
     pub restarts: u64,
+    /// Failed checkpoints since the last completed one; an alarm, unless it is 0.
+    #[serde(default)]
+    pub failed_checkpoints: u64,
     /// The newest failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
@@ -51,6 +54,9 @@ pub struct JobView {
     pub started_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<i64>,
+    /// How much of the state is back, while the job starts from a snapshot in the service that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<ProgressView>,
     /// What could cost this job data.
     pub warnings: Vec<Warning>,
 }
@@ -62,9 +68,18 @@ pub struct CheckpointingView {
     pub interval_ms: u64,
     pub min_pause_ms: u64,
     pub timeout_ms: u64,
+    pub max_concurrent_checkpoints: u32,
+    /// Failed checkpoints in a row that the job outlives; absent = any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerable_failed_checkpoints: Option<u32>,
     pub retained: u32,
     pub on_cancel: OnCancel,
     pub mode: CheckpointMode,
+    pub incremental: bool,
+    pub data_inline_threshold_bytes: u64,
+    pub transfer_threads: u32,
+    /// 0 = never.
+    pub stuck_after_ms: u64,
 }
 
 impl From<&CheckpointSettings> for CheckpointingView {
@@ -73,9 +88,15 @@ impl From<&CheckpointSettings> for CheckpointingView {
             interval_ms: c.interval_ms,
             min_pause_ms: c.min_pause_ms,
             timeout_ms: c.timeout_ms,
+            max_concurrent_checkpoints: c.max_concurrent,
+            tolerable_failed_checkpoints: c.tolerable_failed,
             retained: c.retained,
             on_cancel: c.on_cancel,
             mode: c.mode,
+            incremental: c.incremental,
+            data_inline_threshold_bytes: c.data_inline_threshold_bytes,
+            transfer_threads: c.transfer_threads,
+            stuck_after_ms: c.stuck_after_ms,
         }
     }
 }
@@ -105,10 +126,12 @@ impl JobView {
             labels: s.labels.clone(),
             attempt: job.attempt,
             restarts: job.restarts,
+            failed_checkpoints: job.failed_checkpoints,
             failure: job.failure.clone(),
             created_ms: job.created_ms,
             started_ms: job.started_ms,
             ended_ms: job.ended_ms,
+            restoring: None,
             warnings,
         }
     }
@@ -149,6 +172,34 @@ pub struct SnapshotView {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Name of the job that took it, then.
+    pub job_name: String,
+    pub format: SnapshotFormat,
+    /// Whether it cannot be deleted until it is unpinned.
+    pub pinned: bool,
+    pub labels: BTreeMap<String, String>,
+    /// The URI that it was imported from; its job may be none of this service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported_from: Option<String>,
+    /// Whether its objects are somebody else's: deleting it only forgets it.
+    pub is_foreign: bool,
+    /// How far it is, while it is under way in the service that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressView>,
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize, ToSchema)]
+pub struct ProgressView {
+    pub bytes_done: u64,
+    /// As far as is known yet.
+    pub bytes_total: u64,
+}
+
+impl From<(u64, u64)> for ProgressView {
+    fn from((bytes_done, bytes_total): (u64, u64)) -> Self {
+        ProgressView { bytes_done, bytes_total }
+    }
 }
 
 impl From<&Snapshot> for SnapshotView {
@@ -168,6 +219,13 @@ impl From<&Snapshot> for SnapshotView {
             ended_ms: s.ended_ms,
             duration_ms: s.ended_ms.map(|e| e - s.started_ms),
             failure: s.failure.clone(),
+            job_name: s.details.job_name.clone(),
+            format: s.details.format,
+            pinned: s.details.pinned,
+            labels: s.details.labels.clone(),
+            imported_from: s.details.imported_from.clone(),
+            is_foreign: s.details.is_foreign,
+            progress: None,
         }
     }
 }

@@ -17,12 +17,15 @@
 //!
 //! This module knows no threads and no channels; `job` carries acknowledgements here from `runtime`.
 
+pub mod copy;
 pub mod local;
 pub mod manifest;
 pub mod pending;
+pub mod progress;
 pub mod restore;
 pub mod retention;
 pub mod upload;
+pub mod verify;
 
 use crate::id::{JobId, SnapshotId};
 use crate::metadata::SnapshotKind;

@@ -6,7 +6,7 @@ use super::manifest::Manifest;
 use super::{job_prefix, savepoint_prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
-use crate::metadata::{Metadata, Snapshot, SnapshotKind, SnapshotStatus};
+use crate::metadata::{Metadata, Snapshot, SnapshotKind, SnapshotStatus, abandoned};
 use crate::storage::Store;
 
 /// The store has checkpoints that the database does not know.
@@ -37,9 +37,11 @@ impl Retention {
     }
 
     /// Retires completed checkpoints beyond the newest `retained`: rows `DELETING`, objects that no kept checkpoint
-    /// references, rows. Answers how many.
-    pub async fn retire(&mut self, retained: u32) -> Result<usize> {
+    /// references, rows. Answers how many. Checkpoints from `in_use_from` on are kept: one that is under way may
+    /// reference their files, although a newer one is complete.
+    pub async fn retire(&mut self, retained: u32, in_use_from: u64) -> Result<usize> {
         let mut doomed = self.metadata.completed_beyond(self.job, retained).await?;
+        doomed.retain(|s| s.checkpoint_id < in_use_from);
         doomed.extend(
             self.metadata
                 .failed_beyond(self.job, FAILED_KEPT)
@@ -177,6 +179,11 @@ impl Retention {
             .metadata
             .fail_in_progress(self.job, attempt, "the service ended before the checkpoint completed", now_ms)
             .await?;
+        for snapshot in &failed {
+            if let Err(error) = self.metadata.insert_statistics(&abandoned(snapshot.clone())).await {
+                tracing::warn!(job.id = %self.job, %error, "storing the statistics of an abandoned checkpoint failed");
+            }
+        }
         let mut doomed = Vec::new();
         for savepoint in failed.iter().filter(|s| s.kind == SnapshotKind::Savepoint) {
             // In another store, which may be away: that must not hold up the sweep of our own.
@@ -221,14 +228,10 @@ impl Retention {
     }
 }
 
-/// Deletes a savepoint: row `DELETING`, its objects (all under its own prefix, shared with nothing), row.
+/// Deletes a savepoint: row `DELETING`, its objects (all under its own prefix, shared with nothing), row. Of one whose
+/// objects are somebody else's only the row.
 pub async fn delete_savepoint(metadata: &Metadata, own: &Store, savepoint: &Snapshot) -> Result<()> {
-    if metadata.mark_deleting(&[savepoint.id]).await?.is_empty() {
-        let holders = metadata.holders_of(savepoint.id).await?;
-        if !holders.is_empty() {
-            return Err(in_use(&format!("savepoint {}", savepoint.id), &holders));
-        }
-    }
+    metadata.mark_savepoint_deleting(savepoint.id).await?;
     delete_savepoint_objects(own, savepoint).await.or_else(gone)?;
     metadata.delete_snapshot_rows(&[savepoint.id]).await
 }
@@ -250,8 +253,11 @@ fn gone(error: Error) -> Result<()> {
     if error.kind == ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-/// Deletes a savepoint's objects, wherever they are; `NotFound` if its store is gone.
+/// Deletes a savepoint's objects, wherever they are, unless they are somebody else's; `NotFound` if its store is gone.
 pub async fn delete_savepoint_objects(own: &Store, savepoint: &Snapshot) -> Result<()> {
+    if savepoint.details.is_foreign {
+        return Ok(());
+    }
     let prefix = savepoint_prefix(savepoint.id);
     let store = match own.key_of(&savepoint.location) {
         Some(_) => own.clone(),

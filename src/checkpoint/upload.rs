@@ -6,7 +6,7 @@
 //! least half is in use, else its files are stored anew ([`reusable`]): the store never holds more than twice the
 //! packed bytes that the newest checkpoint needs, and a file is stored again only after as many bytes beside it died.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::local;
 use super::manifest::{FileContent, KeyedState, StateFile, sha256_hex};
+use super::progress::Transfer;
 use crate::error::{Error, Result};
 use crate::state::StateSnapshot;
 use crate::storage::{PutOutcome, Store};
@@ -48,6 +49,8 @@ pub struct Destination {
     pub inline_threshold_bytes: u64,
     /// Where the image goes after its upload, for local recovery; else it is deleted.
     pub keep: Option<PathBuf>,
+    /// Who watches.
+    pub progress: Arc<Transfer>,
 }
 
 /// An uploaded image.
@@ -142,10 +145,12 @@ enum Part {
 
 async fn upload_files(snapshot: &StateSnapshot, to: &Destination, known: &KnownFiles) -> Result<Uploaded> {
     let Layout { referenced, inline, alone, packs } = layout(&snapshot.files, known, to.inline_threshold_bytes);
+    let old: HashSet<&str> = referenced.iter().map(|f| f.name.as_str()).collect();
+    to.progress.expect(snapshot.files.iter().filter(|(name, _)| !old.contains(name.as_str())).map(|(_, b)| b).sum());
     let parts = alone.into_iter().map(Part::Alone);
     let parts = parts.chain(packs.into_iter().enumerate().map(|(n, names)| Part::Pack(n, names)));
     let uploads: Vec<_> =
-        parts.chain(inline.into_iter().map(Part::Inline)).map(|part| store_part(&snapshot.dir, part, to)).collect();
+        parts.chain(inline.into_iter().map(Part::Inline)).map(|part| watched_part(&snapshot.dir, part, to)).collect();
     let stored: Vec<Vec<StateFile>> =
         futures::stream::iter(uploads).buffer_unordered(to.threads.max(1)).try_collect().await?;
     let mut files: Vec<StateFile> = stored.into_iter().flatten().collect();
@@ -154,6 +159,12 @@ async fn upload_files(snapshot: &StateSnapshot, to: &Destination, known: &KnownF
     files.extend(referenced);
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Uploaded { keyed: KeyedState { key_groups: snapshot.key_groups.clone(), files }, new_bytes })
+}
+
+async fn watched_part(dir: &Path, part: Part, to: &Destination) -> Result<Vec<StateFile>> {
+    let stored = store_part(dir, part, to).await?;
+    to.progress.advance(stored.iter().map(|f| f.bytes).sum());
+    Ok(stored)
 }
 
 async fn store_part(dir: &Path, part: Part, to: &Destination) -> Result<Vec<StateFile>> {
@@ -300,6 +311,7 @@ mod tests {
             threads: 2,
             inline_threshold_bytes: DEFAULT_INLINE_THRESHOLD_BYTES,
             keep: None,
+            progress: Arc::default(),
         };
         let mut names: Vec<String> = (0..30).map(|n| format!("{n:06}.sst")).collect();
         let first = upload(image(1, &names), &to(1), Arc::default()).await.unwrap();

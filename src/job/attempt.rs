@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Command;
-use super::checkpoints::{Checkpoints, Outcome, UploadDone, durable_target};
+use super::checkpoints::{Acknowledgement, Checkpoints, Outcome, UploadDone, durable_target};
+use super::command::SnapshotSpec;
 use super::master::{Master, not_running};
 use super::prepare::Prepared;
 use crate::checkpoint::pending::AbortReason;
@@ -118,11 +119,20 @@ pub(super) async fn execute(master: &mut Master, prepared: Prepared) -> Exit {
     let Attempt { mut checkpoints, execution, .. } = attempt;
     // Subtasks first: a fenced attempt must not go on for the time that the database takes to answer.
     execution.cancel();
-    checkpoints.end().await;
+    checkpoints.end(&why_ended(&exit)).await;
     if let Err(panic) = tokio::task::spawn_blocking(move || execution.join()).await {
         tracing::error!(job.id = %master.job.id, %panic, "ending the subtasks panicked");
     }
     exit
+}
+
+/// What the exit means for checkpoints that are under way.
+fn why_ended(exit: &Exit) -> AbortReason {
+    match exit {
+        Exit::Failed { .. } => AbortReason::TaskFailed,
+        Exit::Suspended => AbortReason::Suspended,
+        Exit::Finished | Exit::Stopped | Exit::Canceled | Exit::Fenced | Exit::UpgradeOver => AbortReason::JobEnded,
+    }
 }
 
 /// One attempt while its subtasks run.
@@ -138,7 +148,7 @@ pub(super) struct Attempt<'a> {
     reading: HashSet<TaskId>,
     pub(super) goal: Goal,
     /// Stop-with-drain: asked for, to be taken when all sources are drained.
-    draining: Option<(Option<String>, oneshot::Sender<Result<Snapshot>>)>,
+    draining: Option<(SnapshotSpec, oneshot::Sender<Result<Snapshot>>)>,
     /// The service shuts down: by when this attempt ends, whatever its goal.
     shutdown_by_ms: Option<i64>,
     /// When to try the last checkpoint again.
@@ -200,8 +210,8 @@ impl Attempt<'_> {
                 None
             }
             Some(Command::Shutdown) | None => self.shut_down().await,
-            Some(Command::Snapshot { kind, trigger, target, drain, reply }) => {
-                self.snapshot(kind, trigger, target, drain, reply).await;
+            Some(Command::Snapshot { spec, drain, reply }) => {
+                self.snapshot(spec, drain, reply).await;
                 None
             }
         }
@@ -219,7 +229,7 @@ impl Attempt<'_> {
         if self.goal == Goal::None {
             self.goal = Goal::Shutdown;
             if let Err(error) =
-                self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Shutdown, None, true).await
+                self.checkpoints.request(&SnapshotSpec::checkpoint(SnapshotTrigger::Shutdown), true).await
             {
                 tracing::warn!(job.id = %self.master.job.id, %error, "no last checkpoint before the shutdown");
                 return Some(Exit::Suspended);
@@ -228,31 +238,24 @@ impl Attempt<'_> {
         None
     }
 
-    async fn snapshot(
-        &mut self,
-        kind: SnapshotKind,
-        trigger: SnapshotTrigger,
-        target: Option<String>,
-        drain: bool,
-        reply: oneshot::Sender<Result<Snapshot>>,
-    ) {
-        let stop = trigger == SnapshotTrigger::Stop;
+    async fn snapshot(&mut self, spec: SnapshotSpec, drain: bool, reply: oneshot::Sender<Result<Snapshot>>) {
+        let stop = spec.trigger == SnapshotTrigger::Stop;
         let result = if !self.starting.is_empty() {
             Err(not_running())
         } else if self.goal != Goal::None {
             Err(Error::conflict("job_ending", "the job is about to stop; no further snapshot can be taken"))
         } else if stop && drain {
-            if let Err(error) = self.can_drain(target.as_deref()).await {
+            if let Err(error) = self.can_drain(spec.target.as_deref()).await {
                 let _ = reply.send(Err(error));
                 return;
             }
             self.goal = Goal::Stop;
-            self.draining = Some((target, reply));
+            self.draining = Some((spec, reply));
             self.checkpoints.set_drained();
             self.execution.drain();
             return;
         } else {
-            self.checkpoints.request(kind, trigger, target.as_deref(), stop).await
+            self.checkpoints.request(&spec, stop).await
         };
         if stop && result.is_ok() {
             self.goal = Goal::Stop;
@@ -274,7 +277,7 @@ impl Attempt<'_> {
             }
             TaskEvent::Acknowledge { task, checkpoint_id, snapshots, alignment_ms, sync_ms } => {
                 tracing::debug!(job.id = %self.master.job.id, checkpoint.id = checkpoint_id, ?task, alignment_ms, sync_ms, "acknowledged");
-                self.checkpoints.acknowledge(task, checkpoint_id, snapshots);
+                self.checkpoints.acknowledge(Acknowledgement { task, checkpoint_id, snapshots, alignment_ms, sync_ms });
             }
             TaskEvent::Committed { task, checkpoint_id } => {
                 crash::point("checkpoint-7-committed");
@@ -323,13 +326,15 @@ impl Attempt<'_> {
         if !self.starting.is_empty() {
             return Ok(None);
         }
-        match self.checkpoints.advance().await? {
-            Outcome::Waiting => {}
-            Outcome::Fenced => return Ok(Some(Exit::Fenced)),
-            Outcome::Published { snapshot, stops } => self.published(&snapshot, stops),
-            Outcome::Aborted { reason, stops, .. } => {
-                if let Some(exit) = self.aborted(reason, stops) {
-                    return Ok(Some(exit));
+        loop {
+            match self.checkpoints.advance().await? {
+                Outcome::Waiting => break,
+                Outcome::Fenced => return Ok(Some(Exit::Fenced)),
+                Outcome::Published { snapshot, stops } => self.published(&snapshot, stops),
+                Outcome::Aborted { reason, stops, .. } => {
+                    if let Some(exit) = self.aborted(reason, stops).or_else(|| self.intolerable()) {
+                        return Ok(Some(exit));
+                    }
                 }
             }
         }
@@ -337,6 +342,9 @@ impl Attempt<'_> {
             return Ok(Some(exit));
         }
         self.request_next().await?;
+        if let Some(exit) = self.intolerable() {
+            return Ok(Some(exit));
+        }
         self.checkpoints.start_next(&self.execution);
         Ok(None)
     }
@@ -384,6 +392,15 @@ impl Attempt<'_> {
         }
     }
 
+    /// The end of the attempt if more checkpoints in a row failed than the job outlives.
+    fn intolerable(&self) -> Option<Exit> {
+        let failures = self.checkpoints.intolerable_failures()?;
+        let message = format!(
+            "{failures} checkpoints in a row have failed, more than the job's tolerable-failed-checkpoints: look at the job's checkpoint statistics for the reasons"
+        );
+        Some(Exit::Failed { error: Error::unavailable("checkpoints_failed", message), task: None })
+    }
+
     fn reached_goal(&self) -> Option<Exit> {
         let committed = self.committing.as_ref().is_some_and(|(_, sinks)| sinks.is_empty());
         match self.goal {
@@ -397,11 +414,8 @@ impl Attempt<'_> {
     async fn request_next(&mut self) -> Result<()> {
         let now = now_ms();
         if self.reading.is_empty() {
-            if let Some((target, reply)) = self.draining.take() {
-                let requested = self
-                    .checkpoints
-                    .request(SnapshotKind::Savepoint, SnapshotTrigger::Stop, target.as_deref(), true)
-                    .await;
+            if let Some((spec, reply)) = self.draining.take() {
+                let requested = self.checkpoints.request(&spec, true).await;
                 let failure = requested.as_ref().err().cloned();
                 // The asker may have gone; the job stops all the same.
                 let _ = reply.send(requested);
@@ -414,7 +428,7 @@ impl Attempt<'_> {
                 self.goal = Goal::EndOfInput;
                 self.last_retry_ms = None;
                 if let Err(error) =
-                    self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::EndOfInput, None, true).await
+                    self.checkpoints.request(&SnapshotSpec::checkpoint(SnapshotTrigger::EndOfInput), true).await
                 {
                     self.give_up_if_fenced(error)?;
                     self.last_retry_ms = Some(now + LAST_CHECKPOINT_RETRY_MS);
@@ -423,7 +437,7 @@ impl Attempt<'_> {
         } else if self.goal == Goal::None
             && self.checkpoints.next_periodic_ms().is_some_and(|due| now >= due)
             && let Err(error) =
-                self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Periodic, None, false).await
+                self.checkpoints.request(&SnapshotSpec::checkpoint(SnapshotTrigger::Periodic), false).await
         {
             self.checkpoints.skip_periodic();
             self.give_up_if_fenced(error)?;

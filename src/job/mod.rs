@@ -9,22 +9,28 @@
 //! stored before anything is done about it; 4. one job's failure ends in that job's row and nowhere else.
 
 pub mod attempt;
+pub mod checkpoint_settings;
 pub mod checkpoints;
 pub mod command;
 pub mod compatibility;
+mod in_flight;
 pub mod master;
+pub mod operations;
 pub mod preflight;
 pub mod prepare;
 pub mod query;
 pub mod recover;
 pub mod restart;
+pub mod restart_settings;
 pub mod restore_point;
 pub mod retry;
+pub mod savepoints;
 pub mod service;
 pub mod settings;
 pub mod status;
 pub mod supervisor;
 mod switch;
+pub mod transfers;
 pub mod upgrade;
 
 use std::collections::HashMap;
@@ -41,10 +47,12 @@ use crate::state::SharedMemory;
 use crate::storage::Store;
 
 pub use command::{Command, SavepointRequest, StopRequest};
+pub use operations::{ExportRequest, ImportRequest};
 pub use preflight::Warning;
 pub use restore_point::RestartRequest;
 pub use service::JobService;
 pub use settings::SubmitRequest;
+pub use transfers::Transfers;
 pub use upgrade::UpgradeRequest;
 
 /// What every part of the job layer needs.
@@ -56,6 +64,8 @@ pub struct Context {
     pub instance: InstanceId,
     /// Warnings that hold for every job of this service.
     pub warnings: Vec<Warning>,
+    /// How far transfers in this process are.
+    pub transfers: Transfers,
     /// Jobs that run here. A short critical section, never held across an await.
     pub running: Mutex<HashMap<JobId, RunningJob>>,
     /// Wakes the supervisor: there may be a job to run.

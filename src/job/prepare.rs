@@ -175,6 +175,7 @@ impl Restore<'_> {
         let _ = tokio::fs::remove_dir_all(self.dir.join("restore")).await;
         let kept = LocalFiles::of_job(&context.job_dir(job.id));
         let is_own = candidate.own.is_some();
+        let tracking = context.transfers.restores.begin(job.id);
         let download = Download {
             store: &store,
             dir: &self.dir.join("restore"),
@@ -182,6 +183,7 @@ impl Restore<'_> {
             share,
             local: is_own.then_some((&kept, manifest.checkpoint_id)),
             transferred: &transferred,
+            progress: &tracking.transfer(),
         };
         let local = download.run(plan).await?;
         let duration_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);

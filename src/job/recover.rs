@@ -9,10 +9,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::restore;
 use crate::error::{Error, Result};
 use crate::id::{JobId, SnapshotId};
 use crate::metadata::{
-    DesiredStatus, Inserted, Job, JobStatus, Metadata, Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger,
+    DesiredStatus, Inserted, Job, JobStatus, Metadata, Snapshot, SnapshotDetails, SnapshotKind, SnapshotStatus,
+    SnapshotTrigger,
 };
 use crate::storage::Store;
 
@@ -102,7 +104,7 @@ pub async fn recover(metadata: &Metadata, store: &Store, start: bool, now_ms: i6
 /// Reads a manifest and checks that everything that it names is there.
 async fn read(store: &Store, key: &str, objects: &BTreeMap<String, u64>) -> Result<Manifest> {
     let uri = store.uri_of(key);
-    let manifest = Manifest::decode(&store.get(key).await?, &uri)?;
+    let (_, manifest) = restore::load(store, &uri).await?;
     if manifest.key != key {
         return Err(Error::corrupt("snapshot_moved", format!("{uri} was written as '{}'", manifest.key)));
     }
@@ -212,6 +214,7 @@ impl JobScan<'_> {
             desired: if has_ended { DesiredStatus::Running } else { DesiredStatus::Canceled },
             attempt,
             restarts: 0,
+            failed_checkpoints: 0,
             owner: None,
             lease_until_ms: 0,
             failure,
@@ -240,6 +243,7 @@ impl JobScan<'_> {
             started_ms: m.created_ms,
             ended_ms: Some(m.created_ms),
             failure: None,
+            details: SnapshotDetails { job_name: m.job_name.clone(), format: m.format, ..SnapshotDetails::default() },
         }
     }
 
@@ -262,6 +266,7 @@ impl JobScan<'_> {
                 started_ms: self.now_ms,
                 ended_ms: Some(self.now_ms),
                 failure: Some(reason.clone()),
+                details: SnapshotDetails::default(),
             })
         })
     }

@@ -1,6 +1,7 @@
 //! The master's steps of an upgrade; see `upgrade` for the numbered state machine.
 
 use super::attempt::{Attempt, Goal};
+use super::command::SnapshotSpec;
 use super::master::Master;
 use super::restart::RestartTracker;
 use super::retry::retry;
@@ -128,8 +129,7 @@ impl Attempt<'_> {
             UpgradeStatus::Starting => {
                 crash::point("upgrade-5-running");
                 // The proof that the new version works; the periodic one may be long off, or switched off.
-                let asked =
-                    self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Manual, None, false).await;
+                let asked = self.checkpoints.request(&SnapshotSpec::checkpoint(SnapshotTrigger::Manual), false).await;
                 asked.map(drop)
             }
             _ => {
@@ -156,7 +156,8 @@ impl Attempt<'_> {
             self.master.fail_upgrade("the job was about to end").await;
             return Ok(());
         }
-        let savepoint = self.checkpoints.request(SnapshotKind::Savepoint, SnapshotTrigger::Stop, None, true).await?;
+        let spec = SnapshotSpec { kind: SnapshotKind::Savepoint, ..SnapshotSpec::checkpoint(SnapshotTrigger::Stop) };
+        let savepoint = self.checkpoints.request(&spec, true).await?;
         let (metadata, lease) = (&self.master.context.metadata, &self.master.lease);
         if !retry!(metadata.link_savepoint(lease, upgrade.id, savepoint.id, &savepoint.location))? {
             return Err(Error::fenced("the job is owned by another instance now"));

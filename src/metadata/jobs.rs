@@ -41,8 +41,8 @@ enum Claim {
     },
 }
 
-/// A value bound to a query that is put together here.
-enum Bind {
+/// A value bound to a query that is put together by its caller.
+pub(super) enum Bind {
     Text(String),
     Int(i64),
 }
@@ -60,6 +60,8 @@ macro_rules! bind_all {
     }};
 }
 
+pub(super) use bind_all;
+
 impl Metadata {
     /// Stores a job and claims its idempotency key (key, hash of the request), both or neither.
     ///
@@ -72,7 +74,7 @@ impl Metadata {
         const INSERT: &str = concat!(
             "INSERT INTO jobs (",
             job_columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
         );
         const LABEL: &str = "INSERT INTO job_labels (job_id, key, value) VALUES ($1, $2, $3)";
 
@@ -80,6 +82,7 @@ impl Metadata {
         let plan = to_json("plan", &job.plan)?;
         let settings = to_json("settings", &job.settings)?;
         let (attempt, restarts) = (to_i64("attempt", job.attempt)?, to_i64("restarts", job.restarts)?);
+        let failed_checkpoints = to_i64("failed_checkpoints", job.failed_checkpoints)?;
         let version = to_i64("version", job.version)?;
         let restart_from = job.restart_from.as_ref().map(|r| to_json("restart_from", r)).transpose()?;
         let restored = job.restored.as_ref().map(|r| to_json("restored", r)).transpose()?;
@@ -106,6 +109,7 @@ impl Metadata {
                         .bind(&job.owner).bind(job.lease_until_ms).bind(job.failure.as_deref().map(storable))
                         .bind(job.created_ms).bind(job.started_ms).bind(job.ended_ms).bind(job.updated_ms)
                         .bind(version).bind(&restart_from).bind(&restored)
+                        .bind(failed_checkpoints)
                         .execute(&mut *tx).await?;
                     if let Some(hold) = hold {
                         // Locks the row, so that a retirement at this moment sees the hold, or this sees the retirement.
@@ -215,13 +219,25 @@ impl Metadata {
         convert(rows)
     }
 
-    /// Deletes an ended job's row with its snapshots' rows, failures, labels and idempotency keys; the objects of its
-    /// snapshots are the caller's business. `job_not_terminal` if it has not ended.
+    /// Deletes an ended job's row with its checkpoints' rows, failures, labels and idempotency keys; the objects of its
+    /// checkpoints are the caller's business. Completed savepoints stay, without a job. `job_not_terminal` if it has not
+    /// ended.
     pub async fn delete_job(&self, id: JobId) -> Result<()> {
         const SQL: &str = concat!("DELETE FROM jobs WHERE id = $1 AND status IN ", terminal!());
+        // By their origin: the job's deletion has just taken away their reference. Imported ones never had one.
+        const SNAPSHOTS: &str = "DELETE FROM snapshots WHERE origin_job_id = $1 AND job_id IS NULL AND imported_from IS NULL AND (kind = 'CHECKPOINT' OR status IN ('IN_PROGRESS', 'FAILED'))";
+        let id_text = id.to_string();
         let deleted = self
             .run("deleting a job", async {
-                on!(self, p => sqlx::query(SQL).bind(id.to_string()).execute(p).await.map(|done| done.rows_affected()))
+                on!(self, p => {
+                    let mut tx = p.begin_with(self.begin()).await?;
+                    let deleted = sqlx::query(SQL).bind(&id_text).execute(&mut *tx).await?.rows_affected();
+                    if deleted > 0 {
+                        sqlx::query(SNAPSHOTS).bind(&id_text).execute(&mut *tx).await?;
+                    }
+                    tx.commit().await?;
+                    Ok(deleted)
+                })
             })
             .await?;
         if deleted > 0 {

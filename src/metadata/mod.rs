@@ -1,4 +1,4 @@
-//! What the service knows, in Postgres or SQLite: jobs, snapshots, failures. All SQL of ours is here.
+//! What the service knows, in Postgres or SQLite: jobs, snapshots, work on savepoints, failures. All SQL of ours is here.
 //!
 //! One set of SQL texts for both databases; only the migrations differ (`migrations/sqlite`, `migrations/postgres`).
 //!
@@ -29,9 +29,12 @@ mod holds;
 mod jobs;
 mod lease;
 mod model;
+mod operations;
 mod restores;
 mod row;
+mod savepoints;
 mod snapshots;
+mod statistics;
 #[cfg(test)]
 mod tests;
 mod upgrades;
@@ -48,6 +51,9 @@ pub use jobs::{Inserted, JobFilter};
 pub use lease::Lease;
 use model::text_enum;
 pub use model::*;
+pub use operations::Begun;
+pub use savepoints::{SavepointChange, SavepointFilter};
+pub use statistics::*;
 pub use upgrades::{JobVersion, OperatorChange, StateChange, Upgrade, UpgradeStatus};
 
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::graph::JobGraph;
-use crate::id::{JobId, SnapshotId};
+use crate::id::{JobId, OperationId, SnapshotId};
 
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
@@ -89,6 +89,23 @@ text_enum! {
     }
 }
 text_enum! {
+    /// How a snapshot's keyed state is written.
+    SnapshotFormat {
+        /// The state backend's files as they are.
+        Native = "native",
+        /// Ordered keys and values that any program can read; see `docs/savepoint-format.md`.
+        Canonical = "canonical",
+    }
+}
+text_enum! {
+    /// What is done with a savepoint.
+    OperationKind { Export = "EXPORT", Import = "IMPORT", Verify = "VERIFY" }
+}
+text_enum! {
+    /// How far an operation is.
+    OperationStatus { InProgress = "IN_PROGRESS", Completed = "COMPLETED", Failed = "FAILED" }
+}
+text_enum! {
     /// Why a snapshot was taken.
     SnapshotTrigger {
         Periodic = "PERIODIC",
@@ -110,10 +127,41 @@ pub struct CheckpointSettings {
     pub interval_ms: u64,
     pub min_pause_ms: u64,
     pub timeout_ms: u64,
+    /// Checkpoints and savepoints under way at once; 1 if there is a minimum pause.
+    pub max_concurrent: u32,
+    /// Failed checkpoints in a row that the job outlives; none = any number.
+    pub tolerable_failed: Option<u32>,
     /// Completed checkpoints kept.
     pub retained: u32,
     pub on_cancel: OnCancel,
     pub mode: CheckpointMode,
+    /// Whether a checkpoint references files that the one before stored.
+    pub incremental: bool,
+    /// Files up to this size are stored inside the manifest.
+    pub data_inline_threshold_bytes: u64,
+    /// Parallel transfers of one operator subtask.
+    pub transfer_threads: u32,
+    /// After which time a checkpoint that does not get on in a subtask is reported; 0 = never.
+    pub stuck_after_ms: u64,
+}
+
+impl Default for CheckpointSettings {
+    fn default() -> Self {
+        CheckpointSettings {
+            interval_ms: 10_000,
+            min_pause_ms: 0,
+            timeout_ms: 600_000,
+            max_concurrent: 1,
+            tolerable_failed: None,
+            retained: 3,
+            on_cancel: OnCancel::Retain,
+            mode: CheckpointMode::ExactlyOnce,
+            incremental: true,
+            data_inline_threshold_bytes: 64 << 10,
+            transfer_threads: 4,
+            stuck_after_ms: 60_000,
+        }
+    }
 }
 
 text_enum! {
@@ -183,7 +231,7 @@ mod defaults {
         3_600_000
     }
     pub fn attempts() -> u32 {
-        3
+        1
     }
     pub fn delay_ms() -> u64 {
         1_000
@@ -300,18 +348,10 @@ fn fail_on_corrupt() -> OnCorrupt {
 impl JobSettings {
     /// Settings of an ordinary job, for tests.
     pub fn for_tests() -> Self {
-        let checkpointing = CheckpointSettings {
-            interval_ms: 10_000,
-            min_pause_ms: 0,
-            timeout_ms: 600_000,
-            retained: 3,
-            on_cancel: OnCancel::Retain,
-            mode: CheckpointMode::ExactlyOnce,
-        };
         JobSettings {
             parallelism: 1,
             max_parallelism: 128,
-            checkpointing,
+            checkpointing: CheckpointSettings::default(),
             restart: RestartStrategy::default(),
             restore: None,
             on_corrupt: OnCorrupt::Fail,
@@ -335,6 +375,8 @@ pub struct Job {
     pub attempt: u64,
     /// Restarts after failures.
     pub restarts: u64,
+    /// Failed checkpoints since the last completed one: an alarm figure.
+    pub failed_checkpoints: u64,
     /// The instance that runs it, and until when its lease lasts.
     pub owner: Option<String>,
     pub lease_until_ms: i64,
@@ -357,6 +399,7 @@ pub struct Job {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     pub id: SnapshotId,
+    /// The job that took it; of an imported savepoint perhaps none of this database.
     pub job_id: JobId,
     pub kind: SnapshotKind,
     /// Flink's checkpoint id: counts from 1 in each job, savepoints included.
@@ -374,6 +417,49 @@ pub struct Snapshot {
     pub ended_ms: Option<i64>,
     /// Why it failed.
     pub failure: Option<String>,
+    pub details: SnapshotDetails,
+}
+
+/// What a snapshot's row says besides its life.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SnapshotDetails {
+    /// Name of the job that took it, then.
+    pub job_name: String,
+    pub format: SnapshotFormat,
+    /// Cannot be deleted until it is unpinned.
+    pub pinned: bool,
+    pub labels: BTreeMap<String, String>,
+    /// The URI that it was imported from.
+    pub imported_from: Option<String>,
+    /// Whether its objects are somebody else's: forgotten, not deleted.
+    pub is_foreign: bool,
+}
+
+#[expect(clippy::derivable_impls, reason = "the enumeration comes from a macro")]
+impl Default for SnapshotFormat {
+    fn default() -> Self {
+        SnapshotFormat::Native
+    }
+}
+
+/// Work on a savepoint that takes its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavepointOperation {
+    pub id: OperationId,
+    pub savepoint: SnapshotId,
+    pub kind: OperationKind,
+    pub status: OperationStatus,
+    /// The instance that does it.
+    pub owner: String,
+    pub request: serde_json::Value,
+    pub bytes_done: u64,
+    pub bytes_total: Option<u64>,
+    pub result: Option<serde_json::Value>,
+    /// Why it failed.
+    pub failure: Option<String>,
+    pub started_ms: i64,
+    pub updated_ms: i64,
+    pub ended_ms: Option<i64>,
 }
 
 /// One failure of a job.

@@ -76,7 +76,7 @@ impl Metadata {
         const INSERT: &str = concat!(
             "INSERT INTO snapshots (",
             snapshot_columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING"
+            ", job_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, FALSE, '{}', NULL, FALSE, $2) ON CONFLICT DO NOTHING"
         );
         const NEXT: &str = "UPDATE jobs SET next_checkpoint_id = $2 WHERE id = $1 AND next_checkpoint_id < $2";
         let next = to_i64("next_checkpoint_id", next)?;
@@ -95,6 +95,7 @@ impl Metadata {
                         .bind(attempt).bind(s.status.as_str()).bind(s.trigger.as_str()).bind(&s.location)
                         .bind(state_bytes).bind(0_i64).bind(s.started_ms).bind(s.ended_ms)
                         .bind(s.failure.as_deref().map(storable))
+                        .bind(&s.details.job_name).bind(s.details.format.as_str())
                         .execute(&mut *tx).await?;
                 }
                 sqlx::query(NEXT).bind(job.to_string()).bind(next).execute(&mut *tx).await?;

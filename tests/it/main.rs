@@ -6,6 +6,7 @@ mod checkpointing;
 mod client;
 mod kill_loop;
 mod lifecycle;
+mod malformed;
 mod oracle;
 mod restore;
 mod support;

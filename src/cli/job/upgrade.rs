@@ -97,7 +97,7 @@ fn step(upgrade: &UpgradeView) -> Step {
             failed("upgrade_rolled_back", format!("version {} runs again: {why}", upgrade.from_version))
         }
         UpgradeStatus::Failed => failed("upgrade_failed", format!("the upgrade failed: {why}")),
-        status => Step::Wait(format!("the upgrade to version {} is {status}", upgrade.to_version)),
+        status => Step::Wait(format!("the upgrade to version {} is {status}", upgrade.to_version), None),
     }
 }
 

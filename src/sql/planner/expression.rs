@@ -6,7 +6,9 @@ use sqlparser::ast as sp;
 use sqlparser::ast::{BinaryOperator, CastKind, UnaryOperator};
 
 use super::aggregate::Aggregates;
+use super::group_window::GroupWindow;
 use super::place::{self, unsupported};
+use super::rank::RankCall;
 use super::scope::{self, Scope};
 use super::{Environment, coercion, literal, sql_type};
 use crate::error::{Error, Result};
@@ -25,6 +27,10 @@ pub struct Binder<'a> {
     pub environment: &'a Environment,
     /// Where aggregate calls are collected; `None` where they are not allowed.
     pub aggregates: Option<&'a mut Aggregates>,
+    /// The query's group window, whose properties may be named.
+    pub group_window: Option<GroupWindow>,
+    /// Where a `ROW_NUMBER` is noted; `None` where it is not allowed.
+    pub rank: Option<Option<RankCall>>,
     /// The place to report when the parser kept none.
     pub here: Position,
     pub depth: usize,
@@ -33,7 +39,7 @@ pub struct Binder<'a> {
 impl<'a> Binder<'a> {
     /// Binds expressions without aggregates.
     pub fn new(scope: &'a Scope, environment: &'a Environment, here: Position) -> Self {
-        Binder { scope, environment, aggregates: None, here, depth: 0 }
+        Binder { scope, environment, aggregates: None, group_window: None, rank: None, here, depth: 0 }
     }
 
     /// Binds a predicate.
@@ -176,11 +182,25 @@ impl<'a> Binder<'a> {
             BinaryOperator::LtEq => "<=",
             BinaryOperator::Eq => "=",
             BinaryOperator::NotEq => "<>",
+            BinaryOperator::Overlaps => return self.overlaps(left, right),
             other => {
                 return unsupported(&format!("there is no operator {other} in Flink SQL"), "use a function", self.here);
             }
         };
         self.apply(name, [left, right])
+    }
+
+    /// `(start, end) OVERLAPS (start, end)`, where an end may be an interval.
+    fn overlaps(&mut self, left: &sp::Expr, right: &sp::Expr) -> Result<Expr> {
+        match (left, right) {
+            (sp::Expr::Tuple(a), sp::Expr::Tuple(b)) if a.len() == 2 && b.len() == 2 => {
+                self.apply("OVERLAPS", a.iter().chain(b))
+            }
+            _ => {
+                let message = "OVERLAPS compares two periods: (start, end) or (start, interval)";
+                Err(place::error("sql_type", message, self.here))
+            }
+        }
     }
 
     /// `a AND b AND c …` (or `OR`) as a balanced tree, so that long lists do not nest deeply.
