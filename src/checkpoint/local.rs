@@ -198,4 +198,60 @@ mod tests {
         let left: Vec<_> = std::fs::read_dir(local.root()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["5"]);
     }
+
+    /// Restores 1 GB with and without local files, and prints both times:
+    /// `cargo test --release --lib local_files_against_downloads -- --ignored --nocapture`.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "measures: needs 3 GB of disk"]
+    async fn local_files_against_downloads() {
+        use crate::checkpoint::progress::Transfer;
+        use crate::checkpoint::restore::{Download, OperatorPlan};
+        use crate::checkpoint::upload::{DEFAULT_INLINE_THRESHOLD_BYTES, Destination, upload};
+        use crate::state::StateSnapshot;
+        use crate::storage::Store;
+        const FILES: usize = 32;
+        const FILE_BYTES: usize = 32 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("file://{}", dir.path().join("store").display())).await.unwrap();
+        let (local, operator) = (LocalFiles::of_job(&dir.path().join("job")), OperatorId::from_text("o"));
+        let image = dir.path().join("image");
+        std::fs::create_dir_all(&image).unwrap();
+        let mut content: Vec<u8> = (0..FILE_BYTES).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) as u8).collect();
+        let mut files = Vec::new();
+        for n in 0..FILES {
+            content[0] = n as u8;
+            let name = format!("{n:06}.sst");
+            std::fs::write(image.join(&name), &content).unwrap();
+            files.push((name, FILE_BYTES as u64));
+        }
+        let snapshot = StateSnapshot { dir: image, files, key_groups: 0..128 };
+        let to = Destination {
+            store: store.clone(),
+            prefix: "jobs/j/shared/1-1/o-0".into(),
+            threads: 4,
+            inline_threshold_bytes: DEFAULT_INLINE_THRESHOLD_BYTES,
+            keep: Some(local.image(1, operator, 0)),
+            progress: std::sync::Arc::default(),
+        };
+        let uploaded = upload(snapshot, &to, std::sync::Arc::default()).await.unwrap();
+        for (what, kept) in [("downloads", None), ("local files", Some((&local, 1)))] {
+            let plan = OperatorPlan { operator_state: Vec::new(), keyed: vec![vec![(0, uploaded.keyed.clone())]] };
+            let (transferred, progress) = (Transferred::default(), Transfer::default());
+            let target = dir.path().join(what);
+            let (share, threads) = (true, 4);
+            let download = Download {
+                store: &store,
+                dir: &target,
+                threads,
+                share,
+                local: kept,
+                transferred: &transferred,
+                progress: &progress,
+            };
+            let since = std::time::Instant::now();
+            download.run([(operator, plan)].into()).await.unwrap();
+            let (from_disk, from_store) = (transferred.local_bytes(), transferred.remote_bytes());
+            println!("{what}: {:?} for {from_disk} bytes from the disk, {from_store} from the store", since.elapsed());
+        }
+    }
 }

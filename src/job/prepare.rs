@@ -16,7 +16,9 @@ use crate::checkpoint::upload::KnownFiles;
 use crate::clock::now_ms;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::OperatorId;
-use crate::metadata::{Job, JobException, Lease, OnCorrupt, Restored, SkippedSnapshot, Snapshot, SnapshotKind};
+use crate::metadata::{
+    Job, JobException, Lease, OnCorrupt, RestoreSource, Restored, SkippedSnapshot, Snapshot, SnapshotKind,
+};
 use crate::runtime::RestoredOperator;
 use crate::runtime::execution::vertex_parallelism;
 use crate::storage::missing_is_corrupt;
@@ -89,9 +91,12 @@ struct Candidate {
 
 /// What to try, in this order; only the first unless the job says `on_corrupt: previous`. A restart's choice wins over the
 /// job's own snapshots, those over the snapshot that it was submitted with.
-fn candidates(job: &Job, own: Vec<Snapshot>) -> Vec<Candidate> {
-    let submitted = job.settings.restore.as_ref();
-    if let Some(named) = &job.restart_from {
+fn candidates_of(
+    restart: Option<&RestoreSource>,
+    submitted: Option<&RestoreSource>,
+    own: Vec<Snapshot>,
+) -> Vec<Candidate> {
+    if let Some(named) = restart {
         let own = own.into_iter().find(|s| s.location == named.manifest);
         return vec![Candidate {
             own,
@@ -138,7 +143,8 @@ struct Restore<'a> {
 impl Restore<'_> {
     async fn run(&self) -> Result<(HashMap<OperatorId, LocalOperator>, bool)> {
         let own = retry!(self.context.metadata.recovery_candidates(self.job.id))?;
-        let candidates = candidates(self.job, own);
+        let (restart, submitted) = (self.job.restart_from.as_ref(), self.job.settings.restore.as_ref());
+        let candidates = candidates_of(restart, submitted, own);
         let mut skipped: Vec<SkippedSnapshot> = Vec::new();
         for (index, candidate) in candidates.iter().enumerate() {
             let error = match self.attempt(candidate, &skipped).await {
@@ -255,5 +261,37 @@ mod tests {
         check(Error::not_found("snapshot_not_found", "x"), true);
         check(Error::unavailable("store_unavailable", "x"), false);
         check(Error::conflict("state_not_restored", "x"), false);
+    }
+
+    #[test]
+    fn a_restarts_choice_comes_first_then_the_jobs_own_then_what_it_was_submitted_with() {
+        let own = |number: u64, location: &str| Snapshot {
+            id: crate::id::SnapshotId::from_text(location),
+            job_id: crate::id::JobId::from_text("j"),
+            kind: SnapshotKind::Checkpoint,
+            checkpoint_id: number,
+            attempt: 1,
+            status: crate::metadata::SnapshotStatus::Completed,
+            trigger: crate::metadata::SnapshotTrigger::Periodic,
+            location: location.into(),
+            state_bytes: 0,
+            uploaded_bytes: 0,
+            started_ms: 0,
+            ended_ms: None,
+            failure: None,
+            details: crate::metadata::SnapshotDetails::default(),
+        };
+        let (submitted, named) = (RestoreSource::unheld("a", true), RestoreSource::unheld("1", false));
+        let check = |restart: Option<&RestoreSource>, own: Vec<Snapshot>, expected: &[(&str, bool, bool, bool)]| {
+            let found = candidates_of(restart, Some(&submitted), own);
+            let got: Vec<_> =
+                found.iter().map(|c| (c.location.as_str(), c.allow_non_restored, c.may_share, c.is_foreign)).collect();
+            assert_eq!(got, expected);
+        };
+        check(None, vec![], &[("a", true, false, true)]);
+        check(None, vec![own(2, "2"), own(1, "1")], &[("2", false, true, false), ("1", false, false, false)]);
+        // The savepoint that an upgrade stopped with.
+        check(None, vec![own(2, "a")], &[("a", true, true, false)]);
+        check(Some(&named), vec![own(2, "2"), own(1, "1")], &[("1", false, false, false)]);
     }
 }

@@ -111,6 +111,31 @@ async fn a_claimed_savepoint_is_deleted_when_it_is_subsumed_and_an_unclaimed_one
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_while_a_claimed_savepoint_is_deleted_is_gone_on_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = Places::embedded(dir.path());
+    let server = Server::start_with(&places, &[("HOLDFAST_CRASH_AT", "claim-1-marked")]);
+    let sql = counting_sql(1_000_000, Some(10_000), &dir.path().join("out"));
+    let job = server.submit(&json!({ "name": "first", "sql": sql })).await;
+    server.wait_status(&job, "RUNNING").await;
+    let (status, savepoint) = server.post(&format!("/api/v1/jobs/{job}/stop?wait=60s"), &json!({})).await;
+    assert_eq!(status, StatusCode::OK, "{savepoint:#}");
+    let claim = json!({
+        "name": "claims", "sql": sql.replace("/out", "/claimed"), "checkpointing": { "interval_ms": 50, "retained": 1 },
+        "restore": { "from": savepoint["location"], "claim_mode": "CLAIM" },
+    });
+    server.submit(&claim).await;
+    assert_eq!(server.wait().0, None, "the process is aborted");
+    let server = Server::start(&places);
+    let since = std::time::Instant::now();
+    while files_below(&places.store_dir()).into_iter().any(|f| f.starts_with("savepoints/")) {
+        assert!(since.elapsed() < crate::support::server::PATIENCE, "the claimed savepoint is still there");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_job_is_not_restarted_unless_forced() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&Places::embedded(dir.path()));
