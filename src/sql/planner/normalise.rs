@@ -31,6 +31,11 @@ pub fn normalise(tree: Rel) -> Rel {
         Rel::MatchRecognize { input, spec, schema } => {
             Rel::MatchRecognize { input: Box::new(normalise(*input)), spec, schema }
         }
+        Rel::GroupAggregate { input, spec, schema } => {
+            Rel::GroupAggregate { input: Box::new(normalise(*input)), spec, schema }
+        }
+        Rel::Expand { input, spec, schema } => Rel::Expand { input: Box::new(normalise(*input)), spec, schema },
+        Rel::Replicate { input, spec, schema } => Rel::Replicate { input: Box::new(normalise(*input)), spec, schema },
         Rel::Union { inputs, schema } => {
             let mut flat = Vec::with_capacity(inputs.len());
             for input in inputs {
