@@ -1,3 +1,5 @@
+//! Accumulators: values against plain loops, merging, stored bytes.
+
 use super::*;
 use AggregateFunction::{Avg, Count, Max, Min, Sum};
 use arrow::array::{BooleanArray, Date32Array, Int8Array, Int32Array, Int64Array, TimestampMillisecondArray};
