@@ -17,11 +17,14 @@
 //!
 //! This module knows no threads and no channels; `job` carries acknowledgements here from `runtime`.
 
+pub mod copy;
 pub mod manifest;
 pub mod pending;
+pub mod progress;
 pub mod restore;
 pub mod retention;
 pub mod upload;
+pub mod verify;
 
 use crate::id::{JobId, SnapshotId};
 use crate::metadata::SnapshotKind;

@@ -41,8 +41,8 @@ enum Claim {
     },
 }
 
-/// A value bound to a query that is put together here.
-enum Bind {
+/// A value bound to a query that is put together by its caller.
+pub(super) enum Bind {
     Text(String),
     Int(i64),
 }
@@ -59,6 +59,8 @@ macro_rules! bind_all {
         query
     }};
 }
+
+pub(super) use bind_all;
 
 impl Metadata {
     /// Stores a job and claims its idempotency key (key, hash of the request), both or neither.
@@ -217,13 +219,25 @@ impl Metadata {
         convert(rows)
     }
 
-    /// Deletes an ended job's row with its snapshots' rows, failures, labels and idempotency keys; the objects of its
-    /// snapshots are the caller's business. `job_not_terminal` if it has not ended.
+    /// Deletes an ended job's row with its checkpoints' rows, failures, labels and idempotency keys; the objects of its
+    /// checkpoints are the caller's business. Completed savepoints stay, without a job. `job_not_terminal` if it has not
+    /// ended.
     pub async fn delete_job(&self, id: JobId) -> Result<()> {
         const SQL: &str = concat!("DELETE FROM jobs WHERE id = $1 AND status IN ", terminal!());
+        // By their origin: the job's deletion has just taken away their reference. Imported ones never had one.
+        const SNAPSHOTS: &str = "DELETE FROM snapshots WHERE origin_job_id = $1 AND job_id IS NULL AND imported_from IS NULL AND (kind = 'CHECKPOINT' OR status IN ('IN_PROGRESS', 'FAILED'))";
+        let id_text = id.to_string();
         let deleted = self
             .run("deleting a job", async {
-                on!(self, p => sqlx::query(SQL).bind(id.to_string()).execute(p).await.map(|done| done.rows_affected()))
+                on!(self, p => {
+                    let mut tx = p.begin_with(self.begin()).await?;
+                    let deleted = sqlx::query(SQL).bind(&id_text).execute(&mut *tx).await?.rows_affected();
+                    if deleted > 0 {
+                        sqlx::query(SNAPSHOTS).bind(&id_text).execute(&mut *tx).await?;
+                    }
+                    tx.commit().await?;
+                    Ok(deleted)
+                })
             })
             .await?;
         if deleted > 0 {

@@ -173,6 +173,15 @@ impl Store {
         found
     }
 
+    /// Reads an object through, whatever its size, and answers what it is.
+    pub async fn digest(&self, key: &str) -> Result<Stored> {
+        let path = self.path(key)?;
+        match &self.local {
+            Some(local) => local.digest(key).await,
+            None => self.digest_remote(key, &path).await,
+        }
+    }
+
     /// All objects below a folder (`""` = all), in no particular order; files that are not objects are left out.
     pub async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
         let folder = prefix.strip_suffix('/').unwrap_or(prefix);

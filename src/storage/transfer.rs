@@ -158,6 +158,17 @@ impl Store {
         Ok(Stored { bytes, sha256: hex::encode(hasher.finalize()) })
     }
 
+    /// Reads an object through; see [`Store::digest`].
+    pub(super) async fn digest_remote(&self, key: &str, path: &ObjectPath) -> Result<Stored> {
+        let there = self.objects.head(path).await.map_err(|e| from_read("reading", &self.uri_of(key), e))?;
+        let mut hasher = Sha256::new();
+        let mut ranges = self.ranges(key, path, there.size);
+        while let Some(part) = ranges.next().await {
+            hasher.update(&part?);
+        }
+        Ok(Stored { bytes: there.size, sha256: hex::encode(hasher.finalize()) })
+    }
+
     /// The object's bytes in ranges, in order, a few requested ahead.
     fn ranges(&self, key: &str, path: &ObjectPath, bytes: u64) -> futures::stream::BoxStream<'_, Result<Bytes>> {
         let (path, uri) = (path.clone(), self.uri_of(key));

@@ -3,7 +3,7 @@
 mod list;
 mod restore;
 mod stop;
-mod submit;
+pub mod submit;
 mod view;
 
 use clap::Subcommand;
