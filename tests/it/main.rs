@@ -8,6 +8,5 @@ mod kill_loop;
 mod lifecycle;
 mod malformed;
 mod oracle;
-mod properties;
 mod support;
 mod tidy;
