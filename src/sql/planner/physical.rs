@@ -202,6 +202,8 @@ impl Builder<'_> {
             JoinForm::Regular => OperatorKind::Join(JoinSpec {
                 left_key: keys::join_input_key(&join.left, &mine),
                 right_key: keys::join_input_key(&join.right, &theirs),
+                left_ttl_ms: self.state_ttl_ms()?,
+                right_ttl_ms: self.state_ttl_ms()?,
                 condition,
             }),
             JoinForm::Interval { left_time, right_time, lower_ms, upper_ms } => {
@@ -213,6 +215,11 @@ impl Builder<'_> {
         };
         let operator = OperatorSpec { id, name, kind, output: join.schema.clone() };
         Ok(self.vertex(vec![(left, exchange(mine)), (right, exchange(theirs))], operator))
+    }
+
+    /// `table.exec.state.ttl`; 0 = for ever.
+    fn state_ttl_ms(&self) -> Result<u64> {
+        self.catalog.options.get("table.exec.state.ttl").map_or(Ok(0), |ttl| duration::parse_ms(ttl))
     }
 
     fn calc(&mut self, calc: &Calc, input: Stream) -> Stream {
