@@ -10,14 +10,23 @@ pub mod aggregate;
 pub mod calc;
 pub mod current_watermark;
 pub mod event_time;
+pub mod expand;
+pub mod group_aggregate;
+#[cfg(test)]
+mod harness;
 pub mod join;
+pub mod keep_first;
 pub mod key_hasher;
 pub mod late;
+pub mod match_recognize;
+pub mod replicate;
 pub mod session;
+pub mod temporal_sort;
 #[cfg(test)]
 mod test_subtasks;
 #[cfg(test)]
 mod test_support;
+pub mod top_n;
 pub mod unnest;
 pub mod window;
 pub mod window_aggregate;
@@ -29,7 +38,9 @@ pub mod window_table;
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
+use crate::graph::OperatorKind;
 use crate::state::StateSnapshot;
+use crate::types::Schema;
 
 /// Event time in ms since the epoch, before which no more records are expected. `i64::MIN` = none yet, `MAX_WATERMARK` = end.
 pub type Watermark = i64;
@@ -79,6 +90,15 @@ pub trait Operator: Send {
     /// Figures since the operator was opened.
     fn metrics(&self) -> OperatorMetrics {
         OperatorMetrics::default()
+    }
+}
+
+/// What the stored form of an operator's keyed state depends on, where that can be told from the plan; state of another
+/// layout is refused when it is opened.
+pub fn stored_layout(kind: &OperatorKind, input: &Schema) -> Result<Option<String>> {
+    match kind {
+        OperatorKind::WindowAggregate(spec) => window_aggregate::layout(spec, input).map(Some),
+        _ => Ok(None),
     }
 }
 
