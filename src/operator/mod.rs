@@ -27,7 +27,9 @@ pub mod window_table;
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
+use crate::graph::OperatorKind;
 use crate::state::StateSnapshot;
+use crate::types::Schema;
 
 /// Event time in ms since the epoch, before which no more records are expected. `i64::MIN` = none yet, `MAX_WATERMARK` = end.
 pub type Watermark = i64;
@@ -68,6 +70,15 @@ pub trait Operator: Send {
     /// Figures since the operator was opened.
     fn metrics(&self) -> OperatorMetrics {
         OperatorMetrics::default()
+    }
+}
+
+/// What the stored form of an operator's keyed state depends on, where that can be told from the plan; state of another
+/// layout is refused when it is opened.
+pub fn stored_layout(kind: &OperatorKind, input: &Schema) -> Result<Option<String>> {
+    match kind {
+        OperatorKind::WindowAggregate(spec) => window_aggregate::layout(spec, input).map(Some),
+        _ => Ok(None),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
 use crate::operator::current_watermark::{self, CurrentWatermarkOperator};
-use crate::operator::join::JoinOperator;
+use crate::operator::join::{IntervalJoinOperator, JoinOperator, TemporalJoinOperator};
 use crate::operator::key_hasher::KeyHasher;
 use crate::operator::session::SessionAggregateOperator;
 use crate::operator::unnest::UnnestOperator;
@@ -494,9 +494,22 @@ impl Opener<'_> {
                 let state = self.state_context(operator);
                 Box::new(JoinOperator::open(join, two(inputs)?, &operator.output, &self.context, &state)?)
             }
-            OperatorKind::IntervalJoin(_) | OperatorKind::TemporalJoin(_) => {
-                return Err(Error::internal("a plan with joins in time"));
-            }
+            OperatorKind::IntervalJoin(join) => Box::new(IntervalJoinOperator::open(
+                join,
+                two(inputs)?,
+                &operator.output,
+                &self.context,
+                &self.state_context(operator),
+                self.operator_state(operator.id),
+            )?),
+            OperatorKind::TemporalJoin(join) => Box::new(TemporalJoinOperator::open(
+                join,
+                two(inputs)?,
+                &operator.output,
+                &self.context,
+                &self.state_context(operator),
+                self.operator_state(operator.id),
+            )?),
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {
                 return Err(Error::internal("a source cannot have an input"));

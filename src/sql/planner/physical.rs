@@ -131,9 +131,9 @@ impl Builder<'_> {
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
             }
             Rel::WindowAggregate { input, spec, schema } => {
+                let path = format!("window_aggregate {}", aggregate_path(spec, input));
                 let input = self.relation(input)?;
                 let name = display::window_aggregate(spec, &input.schema, schema);
-                let path = format!("window_aggregate {}", aggregate_path(spec, &input.schema));
                 let id = self.id(&path, &input.ids);
                 let exchange =
                     if spec.keys.is_empty() { Exchange::Global } else { Exchange::Hash { keys: spec.keys.clone() } };
@@ -202,6 +202,8 @@ impl Builder<'_> {
             JoinForm::Regular => OperatorKind::Join(JoinSpec {
                 left_key: keys::join_input_key(&join.left, &mine),
                 right_key: keys::join_input_key(&join.right, &theirs),
+                left_ttl_ms: self.state_ttl_ms()?,
+                right_ttl_ms: self.state_ttl_ms()?,
                 condition,
             }),
             JoinForm::Interval { left_time, right_time, lower_ms, upper_ms } => {
@@ -213,6 +215,11 @@ impl Builder<'_> {
         };
         let operator = OperatorSpec { id, name, kind, output: join.schema.clone() };
         Ok(self.vertex(vec![(left, exchange(mine)), (right, exchange(theirs))], operator))
+    }
+
+    /// `table.exec.state.ttl`; 0 = for ever.
+    fn state_ttl_ms(&self) -> Result<u64> {
+        self.catalog.options.get("table.exec.state.ttl").map_or(Ok(0), |ttl| duration::parse_ms(ttl))
     }
 
     fn calc(&mut self, calc: &Calc, input: Stream) -> Stream {
@@ -393,21 +400,31 @@ fn join_path(join: &Join, left: &Schema, right: &Schema) -> String {
     format!("{form} {kind} of [{}] and [{}] on [{}]", columns(left), columns(right), keys.join(", "))
 }
 
-/// What decides the form of an aggregate's state: windows, keys and functions with their types.
-fn aggregate_path(spec: &crate::graph::WindowAggregateSpec, input: &Schema) -> String {
+/// What decides an aggregate's state: windows, keys and functions, with what they are computed from and their types.
+fn aggregate_path(spec: &crate::graph::WindowAggregateSpec, input: &Rel) -> String {
     let window = match &spec.input {
         crate::graph::WindowInput::Assign { window, .. } => format!("{window:?}"),
         crate::graph::WindowInput::Attached { .. } => "attached".to_owned(),
     };
-    let typed =
-        |i: &usize| input.fields.get(*i).map(|f| format!("{} {}", f.name, f.data_type.kind)).unwrap_or_default();
-    let keys: Vec<String> = spec.keys.iter().map(typed).collect();
-    let calls: Vec<String> = spec
-        .aggregates
-        .iter()
-        .map(|c| format!("{} {}", display::aggregate(c, input), c.argument.as_ref().map(typed).unwrap_or_default()))
-        .collect();
+    let keys: Vec<String> = spec.keys.iter().map(|i| origin(input, *i)).collect();
+    let call = |c: &crate::graph::AggregateCall| {
+        let distinct = if c.distinct { "DISTINCT " } else { "" };
+        let argument = c.argument.map_or("*".to_owned(), |i| origin(input, i));
+        let filter = c.filter.map(|i| format!(" FILTER {}", origin(input, i))).unwrap_or_default();
+        format!("{:?}({distinct}{argument}){filter}", c.function)
+    };
+    let calls: Vec<String> = spec.aggregates.iter().map(call).collect();
     format!("{window} by [{}] of [{}]", keys.join(", "), calls.join(", "))
+}
+
+/// What a column is computed from, with its type: names given on the way do not count.
+fn origin(rel: &Rel, column: usize) -> String {
+    let Some(field) = rel.schema().fields.get(column) else { return String::new() };
+    let text = match rel {
+        Rel::Calc(calc) => calc.projection.get(column).map(|e| display::expr(e, calc.input.schema())),
+        _ => None,
+    };
+    format!("{} {}", text.as_ref().unwrap_or(&field.name), field.data_type.kind)
 }
 
 fn identity(rel: &Rel) -> Calc {

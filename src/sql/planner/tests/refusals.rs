@@ -20,7 +20,6 @@ fn queries_are_refused_at_their_place() {
         ("SELECT price FROM bids ORDER BY price".into(), "sql_unsupported", (1, 33), "ORDER BY"),
         ("SELECT price FROM bids LIMIT 5".into(), "sql_unsupported", (1, 30), "LIMIT"),
         ("SELECT 1 FROM bids b JOIN orders o".into(), "sql_syntax", (1, 27), "needs ON or USING"),
-        ("SELECT 1 FROM bids LEFT SEMI JOIN orders ON TRUE".into(), "sql_unsupported", (1, 35), "EXISTS"),
         ("SELECT price, COUNT(*) FROM bids GROUP BY price".into(), "sql_unsupported", (1, 43), "without windows"),
         ("SELECT COUNT(*) FROM bids".into(), "sql_unsupported", (1, 1), "without windows"),
         (
