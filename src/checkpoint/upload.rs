@@ -7,7 +7,7 @@
 //! packed bytes that the newest checkpoint needs, and a file is stored again only after as many bytes beside it died.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -231,7 +231,7 @@ async fn concatenate(dir: &Path, names: Vec<String>) -> Result<(Vec<Placed>, Byt
     read.await.map_err(|e| Error::internal("reading a local image panicked").caused_by(&e))?
 }
 
-fn unreadable(path: &PathBuf, error: &std::io::Error) -> Error {
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::unavailable("snapshot_read", format!("reading {} of a local image failed", path.display())).caused_by(error)
 }
 

@@ -113,7 +113,7 @@ async fn kill_loop(parallelism: u32, database_url: Option<String>, lose_work_dir
         "name": "counts",
         "sql": count(&REFERENCE.input, &output),
         "parallelism": parallelism,
-        "checkpointing": { "interval_ms": 60, "max_concurrent_checkpoints": parallelism, "retained": 1 },
+        "checkpointing": { "interval_ms": 60 },
     });
     let job = server.submit(&body).await;
     let path = format!("/api/v1/jobs/{job}");
