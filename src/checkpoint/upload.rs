@@ -7,7 +7,7 @@
 //! packed bytes that the newest checkpoint needs, and a file is stored again only after as many bytes beside it died.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine;
