@@ -68,6 +68,10 @@ id_type!(
     OperatorId
 );
 id_type!(
+    /// One long action of the service, such as an fsck or a drill.
+    ActionId
+);
+id_type!(
     /// One running service process's identity: kept in its data directory, so that a restart is the same instance.
     InstanceId
 );

@@ -3,6 +3,7 @@
 //! All resources live under `/api/v1`; errors are RFC 9457 problems ([`problem`]); the OpenAPI description is generated
 //! from the handlers, and `openapi/openapi.json` is a copy that a test compares. Every limit is a setting.
 
+pub mod actions;
 pub mod checkpoints;
 pub mod health;
 pub mod jobs;
@@ -80,6 +81,8 @@ fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(savepoints::get_savepoint, savepoints::delete_savepoint))
         .routes(routes!(checkpoints::trigger_checkpoint, checkpoints::list_checkpoints))
         .routes(routes!(checkpoints::get_checkpoint))
+        .routes(routes!(actions::start_fsck, actions::list_fscks))
+        .routes(routes!(actions::get_action))
         .routes(routes!(sql::check_sql))
         .routes(routes!(sql::query_sql))
         .routes(routes!(health::get_health))

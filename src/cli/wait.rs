@@ -107,6 +107,16 @@ pub async fn for_snapshot(client: &Client, snapshot: &SnapshotView, limit: Milli
     until(limit, &progress, async || client.get(&path, &[]).await, snapshot_step).await
 }
 
+/// Looks at anything until it is done, turning a spinner.
+pub async fn until_done<T>(
+    limit: Millis,
+    what: &str,
+    look: impl AsyncFn() -> Result<T, Failure>,
+    decide: impl Fn(&T) -> Step,
+) -> Result<T, Failure> {
+    until(limit, &Progress::start(what), look, decide).await
+}
+
 async fn until<T>(
     limit: Millis,
     progress: &Progress,

@@ -11,7 +11,7 @@ use crate::checkpoint::manifest::{Manifest, OperatorState, SubtaskState};
 use crate::checkpoint::pending::{AbortReason, Decision, Pending, next_trigger_ms};
 use crate::checkpoint::retention::Retention;
 use crate::checkpoint::upload::{Destination, KnownFiles, shareable, upload};
-use crate::checkpoint::{job_prefix, manifest_key, savepoint_prefix};
+use crate::checkpoint::{manifest_key, state_prefix};
 use crate::clock::now_ms;
 use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
@@ -419,18 +419,8 @@ async fn store_part(
     Ok((SubtaskState { subtask, operator_state: snapshot.operator_state, keyed: uploaded.map(|u| u.keyed) }, new_bytes))
 }
 
-/// Keys of a snapshot's own objects start with this.
-fn snapshot_prefix(snapshot: &Snapshot) -> String {
-    match snapshot.kind {
-        SnapshotKind::Checkpoint => {
-            format!("{}/shared/{}-{}", job_prefix(snapshot.job_id), snapshot.attempt, snapshot.checkpoint_id)
-        }
-        SnapshotKind::Savepoint => format!("{}/state", savepoint_prefix(snapshot.id)),
-    }
-}
-
 fn object_prefix(snapshot: &Snapshot, operator: OperatorId, subtask: usize) -> String {
-    format!("{}/{operator}-{subtask}", snapshot_prefix(snapshot))
+    format!("{}/{operator}-{subtask}", state_prefix(snapshot))
 }
 
 fn discard_images(snapshots: Vec<(OperatorId, OperatorSnapshot)>) {
@@ -449,7 +439,7 @@ fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle<()>>) {
         for upload in uploads {
             let _ = upload.await;
         }
-        let prefix = snapshot_prefix(&snapshot);
+        let prefix = state_prefix(&snapshot);
         let removed = async {
             let mut keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();
             keys.push(manifest_key(

@@ -8,7 +8,9 @@
 //! its lease or attempt gone stops its subtasks at once and writes nothing more; 3. what the user wants (`desired`) is
 //! stored before anything is done about it; 4. one job's failure ends in that job's row and nowhere else.
 
+pub mod action;
 pub mod checkpoints;
+pub mod cleaning;
 pub mod command;
 pub mod master;
 pub mod preflight;
@@ -34,6 +36,7 @@ use crate::runtime::metrics::ExecutionMetrics;
 use crate::state::SharedMemory;
 use crate::storage::Store;
 
+pub use cleaning::FsckRequest;
 pub use command::{Command, SavepointRequest, StopRequest};
 pub use preflight::Warning;
 pub use service::JobService;
@@ -50,6 +53,8 @@ pub struct Context {
     pub warnings: Vec<Warning>,
     /// Jobs that run here. A short critical section, never held across an await.
     pub running: Mutex<HashMap<JobId, RunningJob>>,
+    /// Long actions that are done here.
+    pub actions: action::Running,
     /// Wakes the supervisor: there may be a job to run.
     pub wake: Notify,
     /// Wakes those who wait for a snapshot or a job to change.

@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use super::preflight::{Warning, check_job};
 use super::settings::{RestoreRequest, SubmitRequest, resolve};
 use super::{Command, Context, SavepointRequest, StopRequest};
+use crate::checkpoint::deletion::delete_job;
 use crate::checkpoint::restore;
-use crate::checkpoint::retention::{Retention, delete_savepoint, delete_savepoint_objects};
+use crate::checkpoint::retention::delete_savepoint;
 use crate::clock::now_ms;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
@@ -319,6 +320,9 @@ impl JobService {
             ));
         }
         if !self.context.metadata.reset_for_restart(job.id, now_ms()).await? {
+            if self.context.metadata.job(job.id).await?.desired == DesiredStatus::Deleted {
+                return Err(Error::conflict("job_being_deleted", format!("job {} is being deleted", job.id)));
+            }
             return Err(Error::conflict("job_not_terminal", format!("job {} is running again already", job.id)));
         }
         self.context.wake.notify_one();
@@ -342,14 +346,10 @@ impl JobService {
                 format!("job {} has {kept} savepoints; delete them first, or pass delete_savepoints=true", job.id),
             ));
         }
-        // The row first, by compare-and-set: a restart at the same moment must find either the whole job or none.
-        self.context.metadata.delete_job(job.id).await?;
-        for savepoint in &savepoints {
-            if let Err(error) = delete_savepoint_objects(&self.context.store, savepoint).await {
-                tracing::warn!(job.id = %job.id, location = savepoint.location, %error, "deleting a savepoint's objects failed; remove them by hand");
-            }
-        }
-        Retention::new(self.context.metadata.clone(), self.context.store.clone(), job.id).delete_all().await
+        delete_job(&self.context.metadata, &self.context.store, job.id, with_savepoints, now_ms()).await.map_err(|e| {
+            let begun = "; the deletion has begun and is finished by itself when the store answers";
+            if e.kind == ErrorKind::Unavailable { Error { message: e.message.clone() + begun, ..e } } else { e }
+        })
     }
 
     /// A page of a job's snapshots, newest first, before the given checkpoint id.

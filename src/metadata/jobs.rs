@@ -192,22 +192,6 @@ impl Metadata {
         convert(rows)
     }
 
-    /// Deletes an ended job's row with its snapshots' rows, failures, labels and idempotency keys; the objects of its
-    /// snapshots are the caller's business. `job_not_terminal` if it has not ended.
-    pub async fn delete_job(&self, id: JobId) -> Result<()> {
-        const SQL: &str = concat!("DELETE FROM jobs WHERE id = $1 AND status IN ", terminal!());
-        let deleted = self
-            .run("deleting a job", async {
-                on!(self, p => sqlx::query(SQL).bind(id.to_string()).execute(p).await.map(|done| done.rows_affected()))
-            })
-            .await?;
-        if deleted > 0 {
-            return Ok(());
-        }
-        let job = self.job(id).await?;
-        Err(Error::conflict("job_not_terminal", format!("job {id} is {}: cancel it first", job.status)))
-    }
-
     /// Jobs that should run or be cancelled and that nobody else holds, oldest first, without those in `skip` (the
     /// ones this process runs already): to be taken with [`Metadata::acquire_job`]. Ids only, so that a row that
     /// cannot be read does not keep the others from running.

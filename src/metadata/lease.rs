@@ -163,12 +163,12 @@ impl Metadata {
         Ok(changed > 0)
     }
 
-    /// Makes an ended job ready to run again; false if it has not ended (or does not exist). `job_name_taken` if
+    /// Makes an ended job ready to run again; false if it has not ended, is being deleted, or does not exist. `job_name_taken` if
     /// another job took its name.
     pub async fn reset_for_restart(&self, id: JobId, now_ms: i64) -> Result<bool> {
         const SQL: &str = concat!(
             "UPDATE jobs SET status = 'CREATED', desired = 'RUNNING', owner = NULL, lease_until_ms = 0, ended_ms = NULL, updated_ms = $2 ",
-            "WHERE id = $1 AND status IN ",
+            "WHERE id = $1 AND desired <> 'DELETED' AND status IN ",
             terminal!()
         );
         let changed = self

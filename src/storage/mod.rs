@@ -204,6 +204,22 @@ impl Store {
         }
     }
 
+    /// The length of an object, if there is one with this key.
+    pub async fn length(&self, key: &str) -> Result<Option<u64>> {
+        match self.objects.head(&self.path(key)?).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(from_read("looking for", &self.uri_of(key), e)),
+        }
+    }
+
+    /// Reads an object, in parts, and takes its length and SHA-256.
+    pub async fn hash(&self, key: &str) -> Result<Stored> {
+        let path = self.path(key)?;
+        let there = self.objects.head(&path).await.map_err(|e| from_read("reading", &self.uri_of(key), e))?;
+        self.hash_ranges(key, &path, there.size).await
+    }
+
     /// Whether there is an object with this key.
     pub async fn exists(&self, key: &str) -> Result<bool> {
         match self.objects.head(&self.path(key)?).await {
