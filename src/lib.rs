@@ -9,12 +9,12 @@
 //! | 2 | [`state`] | RocksDB for one operator subtask: tables, snapshot, import |
 //! | 3 | [`connector`] · [`operator`] | sources, sinks, formats · one file or folder each |
 //! | 4 | [`sql`] · [`runtime`] · [`checkpoint`] | text to job graph · the data plane: elements, channels, alignment, subtask loops · the protocol: pending, manifest, upload, restore, retention |
-//! | 5 | [`job`] | service, master, supervisor, restart, preflight, ad-hoc queries: the only place that knows all of layer 4 |
+//! | 5 | [`job`] | service, master, attempt, supervisor, restart, preflight, ad-hoc queries: the only place that knows all of layer 4 |
 //! | 6 | [`api`] · [`cli`] | HTTP only · the command line |
 //! | 7 | [`app`] | the composition root |
 //!
 //! From a request to RocksDB: `api::jobs::submit` → `job::service` → `sql` (plan) → `metadata` (row) → `job::supervisor` →
-//! `job::master` → `runtime::execution` → `operator::window_aggregate` → `state`.
+//! `job::master` → `job::attempt` → `runtime::execution` → `operator::window_aggregate` → `state`.
 //!
 //! # Life of an event
 //! A source decodes a batch with its position → the scan's computed columns, event time, watermark (`runtime::source`) →

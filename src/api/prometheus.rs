@@ -15,6 +15,7 @@ use super::problem::{Problem, ProblemBody};
 use crate::clock::now_ms;
 use crate::metadata::{Job, JobFilter, JobStatus, Snapshot, SnapshotKind, SnapshotStatus};
 use crate::runtime::metrics::TaskMetrics;
+use crate::storage::RequestCounts;
 
 /// Jobs that one scrape covers.
 const MAX_JOBS: u32 = 1_000;
@@ -67,6 +68,7 @@ pub async fn get_metrics(State(state): State<ApiState>) -> Result<Response, Prob
         line(&mut text, format_args!("holdfast_job_restarts_total{{{}}} {}", labels(job), job.restarts));
     }
     checkpoints(&mut text, &state, &jobs).await?;
+    store_requests(&mut text, state.service.context().store.requests());
     let tasks: Vec<_> =
         jobs.iter().flat_map(|job| state.service.metrics(job.id).into_iter().map(move |m| (job, m))).collect();
     for (name, help, is_counter, read) in FIGURES {
@@ -113,6 +115,15 @@ async fn checkpoints(text: &mut String, state: &ApiState, jobs: &[Job]) -> Resul
         }
     }
     Ok(())
+}
+
+fn store_requests(text: &mut String, counts: RequestCounts) {
+    head(text, "holdfast_store_requests_total", "Requests sent to the durable store.", true);
+    for (operation, n) in
+        [("put", counts.puts), ("get", counts.gets), ("list", counts.lists), ("delete", counts.deletes)]
+    {
+        line(text, format_args!("holdfast_store_requests_total{{operation=\"{operation}\"}} {n}"));
+    }
 }
 
 fn head(text: &mut String, name: &str, help: &str, is_counter: bool) {

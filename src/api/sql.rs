@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::job::query::{self, Query};
 use crate::sql;
 use crate::types::Schema;
+use crate::types::row_kind;
 
 /// A script to check.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, ToSchema)]
@@ -81,7 +82,7 @@ pub async fn check_sql(Body(request): Body<CheckRequest>) -> Result<Json<CheckVi
 }
 
 /// Runs a SELECT as a job of its own and streams its result, one JSON document a line: first `{"columns":[{"name","type"}]}`,
-/// then `{"op":"+I","row":[…]}` per change, last `{"end":{"rows","limited"}}` or `{"error":{…}}`.
+/// then `{"op":"+I","row":[…]}` per change (`+I`, `-U`, `+U`, `-D`), last `{"end":{"rows","limited"}}` or `{"error":{…}}`.
 #[utoipa::path(
     post,
     path = "/api/v1/sql/query",
@@ -140,8 +141,10 @@ fn stream(query: Query, limit: u64) -> impl Stream<Item = std::result::Result<By
 
 fn changes(batch: &RecordBatch, schema: &Schema) -> Result<Bytes> {
     let mut bytes = Vec::with_capacity(batch.num_rows() * 64);
-    for row in encode_rows(batch, schema)? {
-        serde_json::to_writer(&mut bytes, &json!({ "op": "+I", "row": row }))
+    let (rows, kinds) = row_kind::split(batch.clone())?;
+    for (at, row) in encode_rows(&rows, schema)?.into_iter().enumerate() {
+        let kind = kinds.as_ref().map_or(row_kind::INSERT, |k| k.value(at));
+        serde_json::to_writer(&mut bytes, &json!({ "op": row_kind::short(kind), "row": row }))
             .map_err(|e| Error::internal("encoding a row failed").caused_by(&e))?;
         bytes.push(b'\n');
     }

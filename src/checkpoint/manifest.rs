@@ -4,6 +4,7 @@
 //! Versioning rule: a reader accepts its own version and every older one; a change of meaning raises the version; new
 //! optional members do not.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -20,9 +21,6 @@ pub const MANIFEST_VERSION: u32 = 1;
 const MAGIC: &str = "HOLDFAST-MANIFEST";
 /// Longest header line, bytes.
 const MAX_HEADER_BYTES: usize = 160;
-/// Files up to this size, bytes, are stored inside the manifest: an idle job's checkpoint then costs one request.
-/// Flink: `execution.checkpointing.data-inline-threshold` (20 KiB there; RocksDB's OPTIONS file is larger).
-pub const INLINE_THRESHOLD_BYTES: u64 = 64 * 1024;
 
 /// See the module text.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -87,6 +85,23 @@ pub enum FileContent {
     Inline(String),
     /// In the object with this key.
     Object(String),
+    /// In an object that holds several small files: `bytes` of it from `offset` on.
+    Packed {
+        object: String,
+        offset: u64,
+        /// Of the whole object.
+        object_bytes: u64,
+    },
+}
+
+impl FileContent {
+    /// The object that holds the file; none if the manifest itself does.
+    pub fn object(&self) -> Option<&str> {
+        match self {
+            FileContent::Inline(_) => None,
+            FileContent::Object(object) | FileContent::Packed { object, .. } => Some(object),
+        }
+    }
 }
 
 /// SHA-256 as lower-case hexadecimal digits.
@@ -134,13 +149,27 @@ impl Manifest {
     pub fn files(&self) -> impl Iterator<Item = &StateFile> {
         self.operators.iter().flat_map(|o| &o.subtasks).filter_map(|s| s.keyed.as_ref()).flat_map(|k| &k.files)
     }
-    /// The keys of all objects that it needs, itself included.
+    /// The keys of all objects that it needs, each once, itself included.
     pub fn object_keys(&self) -> impl Iterator<Item = &str> {
-        let files = self.files().filter_map(|f| match &f.content {
-            FileContent::Object(key) => Some(key.as_str()),
-            FileContent::Inline(_) => None,
+        let mut seen = HashSet::new();
+        let objects = self.files().filter_map(|f| f.content.object());
+        objects.filter(move |key| seen.insert(*key)).chain([self.key.as_str()])
+    }
+    /// Bytes of the objects and inline files that hold its state: more than [`Manifest::state_bytes`] by what died in
+    /// packed objects.
+    pub fn stored_bytes(&self) -> u64 {
+        let mut seen = HashSet::new();
+        let bytes = self.files().map(|f| match &f.content {
+            FileContent::Packed { object, object_bytes, .. } => {
+                if seen.insert(object) {
+                    *object_bytes
+                } else {
+                    0
+                }
+            }
+            _ => f.bytes,
         });
-        files.chain([self.key.as_str()])
+        bytes.sum()
     }
     /// Bytes of keyed state.
     pub fn state_bytes(&self) -> u64 {
@@ -154,7 +183,13 @@ mod tests {
 
     fn sample() -> Manifest {
         let job_id = JobId::from_text("job");
-        let plan = JobGraph { version: 1, vertices: vec![], edges: vec![], options: Default::default() };
+        let plan = JobGraph {
+            version: 1,
+            vertices: vec![],
+            edges: vec![],
+            changelog: Default::default(),
+            options: Default::default(),
+        };
         let settings = JobSettings::for_tests();
         let file = |name: &str, content| StateFile { name: name.into(), bytes: 3, sha256: sha256_hex(b"abc"), content };
         let keyed = KeyedState {
@@ -162,6 +197,14 @@ mod tests {
             files: vec![
                 file("CURRENT", FileContent::Inline("YWJj".into())),
                 file("000008.sst", FileContent::Object("jobs/x/shared/1".into())),
+                file(
+                    "000009.sst",
+                    FileContent::Packed { object: "jobs/x/shared/p".into(), offset: 0, object_bytes: 8 },
+                ),
+                file(
+                    "000010.sst",
+                    FileContent::Packed { object: "jobs/x/shared/p".into(), offset: 3, object_bytes: 8 },
+                ),
             ],
         };
         let subtask =
@@ -192,8 +235,11 @@ mod tests {
         let manifest = sample();
         let read = Manifest::decode(&manifest.encode().unwrap(), "m").unwrap();
         assert_eq!(read, manifest);
-        assert_eq!(read.object_keys().collect::<Vec<_>>(), ["jobs/x/shared/1", "jobs/x/chk-7-2/_metadata"]);
-        assert_eq!(read.state_bytes(), 6);
+        assert_eq!(
+            read.object_keys().collect::<Vec<_>>(),
+            ["jobs/x/shared/1", "jobs/x/shared/p", "jobs/x/chk-7-2/_metadata"]
+        );
+        assert_eq!((read.state_bytes(), read.stored_bytes()), (12, 14));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::manifest::{FileContent, KeyedState, Manifest, StateFile, sha256_hex};
@@ -167,8 +167,17 @@ pub async fn download(
 
 async fn download_image(image: &KeyedState, store: &Store, folder: &Path, threads: usize) -> Result<()> {
     tokio::fs::create_dir_all(folder).await.map_err(|e| disk(folder, &e))?;
-    let downloads: Vec<_> =
-        image.files.iter().map(|file| download_file(file, store, folder.join(&file.name))).collect();
+    let mut packs: BTreeMap<&str, Vec<&StateFile>> = BTreeMap::new();
+    let mut alone = Vec::new();
+    for file in &image.files {
+        match &file.content {
+            FileContent::Packed { object, .. } => packs.entry(object).or_default().push(file),
+            FileContent::Object(_) | FileContent::Inline(_) => alone.push(file),
+        }
+    }
+    let alone = alone.into_iter().map(|file| download_file(file, store, folder.join(&file.name)).boxed());
+    let packs = packs.into_iter().map(|(object, files)| download_packed(object, files, store, folder).boxed());
+    let downloads: Vec<_> = alone.chain(packs).collect();
     futures::stream::iter(downloads).buffer_unordered(threads.max(1)).try_collect::<Vec<()>>().await?;
     Ok(())
 }
@@ -176,6 +185,10 @@ async fn download_image(image: &KeyedState, store: &Store, folder: &Path, thread
 async fn download_file(file: &StateFile, store: &Store, path: PathBuf) -> Result<()> {
     match &file.content {
         FileContent::Object(key) => store.get_to_file(key, &path, file.bytes, &file.sha256).await,
+        FileContent::Packed { object, .. } => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            download_packed(object, vec![file], store, folder).await
+        }
         FileContent::Inline(text) => {
             let bytes = STANDARD.decode(text).unwrap_or_default();
             if bytes.len() as u64 != file.bytes || sha256_hex(&bytes) != file.sha256 {
@@ -187,6 +200,30 @@ async fn download_file(file: &StateFile, store: &Store, path: PathBuf) -> Result
             tokio::fs::write(&path, bytes).await.map_err(|e| disk(&path, &e))
         }
     }
+}
+
+/// Reads a packed object once and writes the files that are wanted of it.
+async fn download_packed(object: &str, files: Vec<&StateFile>, store: &Store, folder: &Path) -> Result<()> {
+    let content = store.get(object).await?;
+    for file in files {
+        let bytes = packed_bytes(file, &content).ok_or_else(|| {
+            Error::corrupt(
+                "object_corrupt",
+                format!("{} is not what was stored: {} in it has other bytes", store.uri_of(object), file.name),
+            )
+        })?;
+        let path = folder.join(&file.name);
+        tokio::fs::write(&path, bytes).await.map_err(|e| disk(&path, &e))?;
+    }
+    Ok(())
+}
+
+/// A file's bytes in its packed object's `content`, if length and checksum are right.
+pub fn packed_bytes<'c>(file: &StateFile, content: &'c [u8]) -> Option<&'c [u8]> {
+    let FileContent::Packed { offset, object_bytes, .. } = &file.content else { return None };
+    let start = usize::try_from(*offset).ok()?;
+    let bytes = content.get(start..start.checked_add(usize::try_from(file.bytes).ok()?)?)?;
+    (content.len() as u64 == *object_bytes && sha256_hex(bytes) == file.sha256).then_some(bytes)
 }
 
 fn disk(path: &Path, error: &std::io::Error) -> Error {

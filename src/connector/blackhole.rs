@@ -3,7 +3,7 @@
 use arrow::record_batch::RecordBatch;
 
 use super::options::Options;
-use super::{SinkConnector, SinkWriter, TaskContext};
+use super::{SinkChangelog, SinkConnector, SinkWriter, TaskContext};
 use crate::error::Result;
 use crate::graph::SinkSpec;
 use crate::types::Schema;
@@ -16,6 +16,9 @@ struct Writer;
 impl SinkConnector for Blackhole {
     fn validate(&self, spec: &SinkSpec, _: &Schema) -> Result<()> {
         Options::new(&spec.connector).refuse_unknown(&[])
+    }
+    fn changelog(&self, _: &SinkSpec) -> SinkChangelog {
+        SinkChangelog::All
     }
     fn writer(&self, _: &SinkSpec, _: &Schema, _: &TaskContext) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(Writer))

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::graph::{ConnectorSpec, SinkSpec, SourceSpec};
 use crate::id::{JobId, OperatorId};
 use crate::types::Schema;
+use crate::types::changelog::ChangelogMode;
 
 /// Most rows of one source batch.
 pub const MAX_BATCH_ROWS: usize = 8192;
@@ -86,6 +87,11 @@ pub trait SourceConnector: Send + Sync {
         let _ = spec;
         true
     }
+    /// The kinds of rows that it gives; a batch with others than insertions carries them (see [`crate::types::row_kind`]).
+    fn changelog(&self, spec: &ConnectorSpec) -> ChangelogMode {
+        let _ = spec;
+        ChangelogMode::INSERT_ONLY
+    }
     /// The splits to read when the job starts without a snapshot; `parallelism` lets a generator cut its range.
     fn discover(&self, spec: &SourceSpec, parallelism: usize) -> Result<Vec<SplitState>>;
     /// A reader for one subtask. `all` are all known splits of the source (fresh or restored, of all subtasks);
@@ -93,9 +99,21 @@ pub trait SourceConnector: Send + Sync {
     fn reader(&self, spec: &SourceSpec, context: &TaskContext, all: Vec<SplitState>) -> Result<Box<dyn SourceReader>>;
 }
 
+/// Which changes a sink can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkChangelog {
+    /// New rows only: a query that updates or deletes rows is refused when it is planned.
+    InsertOnly,
+    /// `+I`, `+U` and `-D` by the table's `PRIMARY KEY`. `-U` comes only where the query's key is not the table's.
+    Upsert,
+    /// All kinds, each row with its kind.
+    All,
+}
+
 /// Writes the rows of one subtask.
 pub trait SinkWriter: Send {
-    /// Stages rows; nothing becomes visible.
+    /// Stages rows; nothing becomes visible. Rows of a changelog carry their kinds in a last column (see
+    /// [`crate::types::row_kind`]), if [`SinkConnector::changelog`] takes them.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
     /// Makes everything written so far durable but invisible, and answers what [`SinkWriter::commit`] needs to publish
     /// it (kept in the checkpoint). Rows written later belong to the next checkpoint.
@@ -113,6 +131,11 @@ pub trait SinkWriter: Send {
 pub trait SinkConnector: Send + Sync {
     /// Checks options and schema. Errors name the option.
     fn validate(&self, spec: &SinkSpec, schema: &Schema) -> Result<()>;
+    /// Which changes it can write.
+    fn changelog(&self, spec: &SinkSpec) -> SinkChangelog {
+        let _ = spec;
+        SinkChangelog::InsertOnly
+    }
     /// A writer for one subtask.
     fn writer(&self, spec: &SinkSpec, schema: &Schema, context: &TaskContext) -> Result<Box<dyn SinkWriter>>;
 }

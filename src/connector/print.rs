@@ -1,4 +1,4 @@
-//! The `print` sink: rows on standard output (or standard error), as Flink prints them: `+I[1, a]`.
+//! The `print` sink: rows on standard output (or standard error), as Flink prints them, with their kind: `+I[1, a]`.
 //!
 //! At least once: rows are printed as they come, not at the commit.
 
@@ -8,10 +8,11 @@ use arrow::record_batch::RecordBatch;
 
 use super::format::cells::{Cells, JAVA, Values, columns, elements};
 use super::options::Options;
-use super::{SinkConnector, SinkWriter, TaskContext};
+use super::{SinkChangelog, SinkConnector, SinkWriter, TaskContext};
 use crate::error::{Error, Result};
 use crate::graph::SinkSpec;
 use crate::types::Schema;
+use crate::types::row_kind;
 
 /// The connector.
 pub struct Print;
@@ -28,6 +29,10 @@ impl SinkConnector for Print {
         let options = Options::new(&spec.connector);
         options.boolean("standard-error", false)?;
         options.refuse_unknown(&["print-identifier", "standard-error"])
+    }
+
+    fn changelog(&self, _: &SinkSpec) -> SinkChangelog {
+        SinkChangelog::All
     }
 
     fn writer(&self, spec: &SinkSpec, schema: &Schema, context: &TaskContext) -> Result<Box<dyn SinkWriter>> {
@@ -66,7 +71,8 @@ fn push_cell(out: &mut Vec<u8>, cells: &Cells<'_>, row: usize) {
         return;
     }
     match &cells.values {
-        Values::Row { members, .. } => push_row(out, members, row),
+        // A nested row is an insertion to Flink's `Row.toString`, whatever the record's kind.
+        Values::Row { members, .. } => push_row(out, row_kind::INSERT, members, row),
         Values::Array { ends, items } => {
             out.push(b'[');
             list(out, elements(ends, row), &|out, at| push_cell(out, items, at));
@@ -89,8 +95,9 @@ fn push_cell(out: &mut Vec<u8>, cells: &Cells<'_>, row: usize) {
     }
 }
 
-fn push_row(out: &mut Vec<u8>, columns: &[Cells<'_>], row: usize) {
-    out.extend_from_slice(b"+I[");
+fn push_row(out: &mut Vec<u8>, kind: i8, columns: &[Cells<'_>], row: usize) {
+    out.extend_from_slice(row_kind::short(kind).as_bytes());
+    out.push(b'[');
     for (i, cells) in columns.iter().enumerate() {
         if i > 0 {
             out.extend_from_slice(b", ");
@@ -102,11 +109,13 @@ fn push_row(out: &mut Vec<u8>, columns: &[Cells<'_>], row: usize) {
 
 impl Writer {
     fn render(&mut self, batch: &RecordBatch) -> Result<()> {
-        let cells = columns(batch, &self.schema)?;
+        let (batch, kinds) = row_kind::split(batch.clone())?;
+        let cells = columns(&batch, &self.schema)?;
         self.buffer.clear();
         for row in 0..batch.num_rows() {
             self.buffer.extend_from_slice(self.prefix.as_bytes());
-            push_row(&mut self.buffer, &cells, row);
+            let kind = kinds.as_ref().map_or(row_kind::INSERT, |k| k.value(row));
+            push_row(&mut self.buffer, kind, &cells, row);
             self.buffer.push(b'\n');
         }
         Ok(())

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::expr::Expr;
 use crate::id::OperatorId;
+use crate::types::changelog::ChangelogMode;
 use crate::types::{DataType, Schema};
 
 /// Version of the stored form of [`JobGraph`].
@@ -26,6 +27,9 @@ pub struct JobGraph {
     /// Topologically ordered; edges refer to positions here.
     pub vertices: Vec<Vertex>,
     pub edges: Vec<Edge>,
+    /// The kinds of rows that each operator emits.
+    #[serde(default)]
+    pub changelog: BTreeMap<OperatorId, ChangelogMode>,
     /// Session options that influence evaluation, e.g. `table.local-time-zone`.
     pub options: BTreeMap<String, String>,
 }
@@ -45,6 +49,8 @@ pub struct Vertex {
 pub struct Edge {
     pub from: usize,
     pub to: usize,
+    /// Which input of the receiver's first operator: 0, or 1 for the right side of a join.
+    pub input: usize,
     pub exchange: Exchange,
 }
 
@@ -82,6 +88,13 @@ pub enum OperatorKind {
     Values {
         rows: Vec<Vec<Expr>>,
     },
+}
+
+impl OperatorKind {
+    /// Whether it has keyed state, and so a share of the job's memory.
+    pub fn is_keyed(&self) -> bool {
+        matches!(self, OperatorKind::WindowAggregate(_))
+    }
 }
 
 /// A table's connector with its options, format options included, as written in `WITH`.
@@ -199,6 +212,28 @@ pub enum AggregateFunction {
     Min,
     Max,
     Avg,
+}
+
+/// Direction of a sort column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum SortOrder {
+    Ascending,
+    Descending,
+}
+
+/// Where nulls stand; without `NULLS FIRST | LAST` null is the smallest value, as in Flink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum NullOrder {
+    First,
+    Last,
+}
+
+/// A column of `ORDER BY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SortKey {
+    pub column: usize,
+    pub order: SortOrder,
+    pub nulls: NullOrder,
 }
 
 /// Writes a table.

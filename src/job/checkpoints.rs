@@ -10,7 +10,7 @@ use super::Context;
 use crate::checkpoint::manifest::{Manifest, OperatorState, SubtaskState};
 use crate::checkpoint::pending::{AbortReason, Decision, Pending, next_trigger_ms};
 use crate::checkpoint::retention::Retention;
-use crate::checkpoint::upload::{Destination, KnownFiles, shareable, upload};
+use crate::checkpoint::upload::{DEFAULT_INLINE_THRESHOLD_BYTES, Destination, KnownFiles, shareable, upload};
 use crate::checkpoint::{manifest_key, state_prefix};
 use crate::clock::now_ms;
 use crate::crash;
@@ -206,6 +206,7 @@ impl Checkpoints {
                         store: current.requested.store.clone(),
                         prefix,
                         threads: self.context.settings.transfer_threads,
+                        inline_threshold_bytes: DEFAULT_INLINE_THRESHOLD_BYTES,
                     },
                     known,
                 )

@@ -9,6 +9,7 @@
 //! stored before anything is done about it; 4. one job's failure ends in that job's row and nowhere else.
 
 pub mod action;
+pub mod attempt;
 pub mod checkpoints;
 pub mod cleaning;
 pub mod command;

@@ -1,6 +1,7 @@
 //! Filter, then project. Only columns that the projection reads are filtered; column references copy nothing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::compute::filter_record_batch;
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::expr::{EvalContext, Evaluator, Expr};
 use crate::graph::CalcSpec;
 use crate::types::Schema;
+use crate::types::row_kind::{self, with_row_kind};
 
 /// One output column, over the columns that the projection reads.
 enum Projection {
@@ -25,6 +27,8 @@ pub struct CalcOperator {
     /// The input columns that the projection reads, ascending, and the output columns over these; `None` = all as they are.
     projection: Option<(Vec<usize>, Vec<Projection>)>,
     output: SchemaRef,
+    /// The same with a column of row kinds.
+    changelog: SchemaRef,
 }
 
 impl CalcOperator {
@@ -32,12 +36,14 @@ impl CalcOperator {
     pub fn new(spec: &CalcSpec, output: &Schema, context: &EvalContext) -> Result<Self> {
         let filter = spec.filter.as_ref().map(|f| Evaluator::new(f, context)).transpose()?;
         let projection = spec.projection.as_ref().map(|exprs| compile(exprs, context)).transpose()?;
-        Ok(CalcOperator { filter, projection, output: output.to_arrow() })
+        let output = output.to_arrow();
+        Ok(CalcOperator { filter, projection, changelog: with_row_kind(&output), output })
     }
 
     fn project(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let columns: Vec<ArrayRef> = match &self.projection {
-            None => batch.columns().to_vec(),
+        let kinds = row_kind::kinds(batch);
+        let mut columns: Vec<ArrayRef> = match &self.projection {
+            None => batch.columns()[..batch.num_columns() - usize::from(kinds.is_some())].to_vec(),
             Some((_, projections)) => {
                 let column = |p: &Projection| match p {
                     Projection::Column(index) => Ok(batch.column(*index).clone()),
@@ -46,19 +52,28 @@ impl CalcOperator {
                 projections.iter().map(column).collect::<Result<_>>()?
             }
         };
+        let mut schema = &self.output;
+        if let Some(kinds) = kinds {
+            columns.push(Arc::new(kinds.clone()));
+            schema = &self.changelog;
+        }
         let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(self.output.clone(), columns, &rows)?)
+        Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &rows)?)
     }
 }
 
 impl Operator for CalcOperator {
-    fn process(&mut self, batch: RecordBatch, out: &mut dyn Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut dyn Collector) -> Result<()> {
         let selected = self.filter.as_ref().map(|f| f.evaluate_predicate(&batch)).transpose()?;
         let count = selected.as_ref().map_or(batch.num_rows(), |s| s.true_count());
         if count == 0 {
             return Ok(());
         }
         let mut batch = match &self.projection {
+            Some((read, _)) if row_kind::kinds(&batch).is_some() => {
+                let kinds = batch.num_columns() - 1;
+                batch.project(&read.iter().copied().chain([kinds]).collect::<Vec<_>>())?
+            }
             Some((read, _)) => batch.project(read)?,
             None => batch,
         };
@@ -123,7 +138,7 @@ mod tests {
         let context = EvalContext { time_zone: chrono_tz::Tz::UTC };
         let mut operator = CalcOperator::new(&spec, &Schema::new(output), &context).unwrap();
         let mut out = Collected::default();
-        operator.process(input(), &mut out).unwrap();
+        operator.process(0, input(), &mut out).unwrap();
         operator.watermark(7, &mut out).unwrap();
         assert_eq!(out.watermarks, vec![7]);
         out
@@ -142,7 +157,7 @@ mod tests {
         let spec = CalcSpec { filter: None, projection: Some(vec![column(2)]) };
         let mut operator = CalcOperator::new(&spec, &Schema::new(vec![bigint("x")]), &context).unwrap();
         let mut out = Collected::default();
-        operator.process(batch.clone(), &mut out).unwrap();
+        operator.process(0, batch.clone(), &mut out).unwrap();
         assert_eq!(buffer(out.batches[0].column(0)), buffer(batch.column(2)));
     }
 

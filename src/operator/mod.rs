@@ -45,8 +45,9 @@ pub struct OperatorSnapshot {
 
 /// One operator of one subtask.
 pub trait Operator: Send {
-    /// Takes rows of an input (0 for all but two-input operators).
-    fn process(&mut self, batch: RecordBatch, out: &mut dyn Collector) -> Result<()>;
+    /// Takes rows of an input: 0 for all but operators with two inputs (left 0, right 1). Rows of a changelog carry
+    /// their kinds in a last column (see [`crate::types::row_kind`]); without it all are insertions.
+    fn process(&mut self, input: usize, batch: RecordBatch, out: &mut dyn Collector) -> Result<()>;
     /// Takes the combined event time of the inputs; must pass a watermark on.
     fn watermark(&mut self, watermark: Watermark, out: &mut dyn Collector) -> Result<()> {
         out.watermark(watermark)

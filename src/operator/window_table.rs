@@ -72,7 +72,7 @@ impl WindowTableOperator {
 }
 
 impl Operator for WindowTableOperator {
-    fn process(&mut self, batch: RecordBatch, out: &mut dyn Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut dyn Collector) -> Result<()> {
         if batch.num_columns() + 3 != self.output.fields().len() {
             return Err(Error::internal("a window table's output is its input and three columns"));
         }
@@ -114,7 +114,7 @@ mod tests {
         let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(times));
         let batch = RecordBatch::try_new(Schema::new(input).to_arrow(), vec![values, times]).unwrap();
         let mut out = Collected::default();
-        operator.process(batch, &mut out)?;
+        operator.process(0, batch, &mut out)?;
         let rows: Vec<_> = out.integers().into_iter().map(|r| (r[0], r[2], r[3], r[4])).collect();
         assert_eq!(rows, expected);
         Ok(())

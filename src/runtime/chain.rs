@@ -35,8 +35,9 @@ struct Downstream<'a> {
     outputs: &'a mut Outputs,
 }
 
-impl Collector for Downstream<'_> {
-    fn batch(&mut self, batch: RecordBatch) -> Result<()> {
+impl Downstream<'_> {
+    /// Rows for an input of the first operator.
+    fn input(&mut self, input: usize, batch: RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -45,11 +46,17 @@ impl Collector for Downstream<'_> {
             Some((first, links)) => {
                 let mut rest = Downstream { links, outputs: self.outputs };
                 match &mut first.operator {
-                    LinkOperator::Transform(operator) => operator.process(batch, &mut rest),
+                    LinkOperator::Transform(operator) => operator.process(input, batch, &mut rest),
                     LinkOperator::Sink(sink) => sink.write(&batch),
                 }
             }
         }
+    }
+}
+
+impl Collector for Downstream<'_> {
+    fn batch(&mut self, batch: RecordBatch) -> Result<()> {
+        self.input(0, batch)
     }
     fn watermark(&mut self, watermark: Watermark) -> Result<()> {
         match self.links.split_first_mut() {
@@ -69,9 +76,9 @@ impl Chain {
     fn head(&mut self) -> Downstream<'_> {
         Downstream { links: &mut self.links, outputs: &mut self.outputs }
     }
-    /// Pushes rows into the chain.
-    pub fn batch(&mut self, batch: RecordBatch) -> Result<()> {
-        self.head().batch(batch)
+    /// Pushes rows into the chain; `input` is that of its first operator.
+    pub fn batch(&mut self, input: usize, batch: RecordBatch) -> Result<()> {
+        self.head().input(input, batch)
     }
     /// Pushes event time into the chain.
     pub fn watermark(&mut self, watermark: Watermark) -> Result<()> {

@@ -77,7 +77,8 @@ pub struct Execution {
 /// One subtask before its thread runs.
 struct TaskSeed {
     task: TaskId,
-    inputs: Vec<Receiver<Element>>,
+    /// Each with the operator's input that it belongs to.
+    inputs: Vec<(usize, Receiver<Element>)>,
     outputs: Vec<Output>,
     control: Receiver<Control>,
 }
@@ -200,7 +201,7 @@ pub fn vertex_parallelism(fixed: Option<u32>, job: u32) -> usize {
     usize::try_from(fixed.unwrap_or(job).max(1)).expect("u32 fits usize")
 }
 
-type Wires = (Vec<Vec<Receiver<Element>>>, Vec<Vec<Output>>);
+type Wires = (Vec<Vec<(usize, Receiver<Element>)>>, Vec<Vec<Output>>);
 
 /// Makes the channels: per subtask (vertices in order) its receivers and its outputs.
 fn connect(spec: &ExecutionSpec, parallelisms: &[usize]) -> Result<Wires> {
@@ -213,7 +214,7 @@ fn connect(spec: &ExecutionSpec, parallelisms: &[usize]) -> Result<Wires> {
         })
         .collect();
     let total = parallelisms.iter().sum();
-    let mut inputs: Vec<Vec<Receiver<Element>>> = (0..total).map(|_| Vec::new()).collect();
+    let mut inputs: Vec<Vec<(usize, Receiver<Element>)>> = (0..total).map(|_| Vec::new()).collect();
     let mut outputs: Vec<Vec<Output>> = (0..total).map(|_| Vec::new()).collect();
     for edge in &spec.graph.edges {
         let (from, to) = (parallelisms[edge.from], parallelisms[edge.to]);
@@ -228,7 +229,7 @@ fn connect(spec: &ExecutionSpec, parallelisms: &[usize]) -> Result<Wires> {
             for receiver in receivers {
                 let (tx, rx) = bounded(CHANNEL_CAPACITY);
                 senders.push(tx);
-                inputs[first[edge.to] + receiver].push(rx);
+                inputs[first[edge.to] + receiver].push((edge.input, rx));
             }
             let partitioner = match &edge.exchange {
                 Exchange::Hash { keys } if senders.len() > 1 => {
@@ -266,6 +267,12 @@ fn discover(spec: &ExecutionSpec, parallelisms: &[usize]) -> Result<FreshSplits>
 fn output_of(graph: &JobGraph, vertex: usize) -> Result<&Schema> {
     let last = graph.vertices.get(vertex).and_then(|v| v.operators.last());
     last.map(|o| &o.output).ok_or_else(|| Error::internal("a vertex has no operator"))
+}
+
+/// The columns of each input of a vertex.
+fn inputs_of(graph: &JobGraph, vertex: usize) -> Result<Vec<&Schema>> {
+    let of = |input: usize| graph.edges.iter().find(|e| e.to == vertex && e.input == input);
+    (0..).map_while(of).map(|edge| output_of(graph, edge.from)).collect()
 }
 
 /// The body of a subtask thread: whatever happens inside ends as at most one event.
@@ -315,22 +322,13 @@ fn run(
     let io = TaskIo { task: seed.task, control: seed.control, events: events.clone(), cancel: cancel.clone() };
     if seed.inputs.is_empty() {
         let mut driver = opener.source(head)?;
-        let mut chain = Chain { links: opener.links(rest, &head.output)?, outputs, metrics: Arc::clone(metrics) };
+        let mut chain = Chain { links: opener.links(rest, &[&head.output])?, outputs, metrics: Arc::clone(metrics) };
         let result = run_source(&io, &mut driver, &mut chain);
         chain.close()?;
         result
     } else {
-        let edge = spec
-            .graph
-            .edges
-            .iter()
-            .find(|e| e.to == seed.task.vertex)
-            .ok_or_else(|| Error::internal("a vertex has inputs but no edge"))?;
-        let mut chain = Chain {
-            links: opener.links(operators, output_of(&spec.graph, edge.from)?)?,
-            outputs,
-            metrics: Arc::clone(metrics),
-        };
+        let inputs = inputs_of(&spec.graph, seed.task.vertex)?;
+        let mut chain = Chain { links: opener.links(operators, &inputs)?, outputs, metrics: Arc::clone(metrics) };
         let result = run_inputs(&io, &mut InputGate::new(seed.inputs, spec.exactly_once), &mut chain);
         chain.close()?;
         result
@@ -414,17 +412,23 @@ impl Opener<'_> {
         SourceDriver::new(parts, &self.context)
     }
 
-    fn links(&self, operators: &[OperatorSpec], input: &Schema) -> Result<Vec<Link>> {
-        let mut input = input;
+    fn links(&self, operators: &[OperatorSpec], inputs: &[&Schema]) -> Result<Vec<Link>> {
         let mut links = Vec::with_capacity(operators.len());
+        let mut before: Option<&Schema> = None;
         for operator in operators {
-            links.push(Link { id: operator.id, operator: self.link(operator, input)? });
-            input = &operator.output;
+            let link = match before {
+                None => self.link(operator, inputs)?,
+                Some(schema) => self.link(operator, &[schema])?,
+            };
+            links.push(Link { id: operator.id, operator: link });
+            before = Some(&operator.output);
         }
         Ok(links)
     }
 
-    fn link(&self, operator: &OperatorSpec, input: &Schema) -> Result<LinkOperator> {
+    /// `inputs` are the columns of each input.
+    fn link(&self, operator: &OperatorSpec, inputs: &[&Schema]) -> Result<LinkOperator> {
+        let input = *inputs.first().ok_or_else(|| Error::internal("an operator has no input"))?;
         let transform: Box<dyn Operator> = match &operator.kind {
             OperatorKind::Calc(calc) => Box::new(CalcOperator::new(calc, &operator.output, &self.context)?),
             OperatorKind::WindowTable(window) => {
@@ -478,7 +482,7 @@ impl Opener<'_> {
 
 /// How many operator subtasks share the job's memory for keyed state.
 fn stateful_subtasks(spec: &ExecutionSpec) -> usize {
-    let is_stateful = |o: &&OperatorSpec| matches!(o.kind, OperatorKind::WindowAggregate(_));
+    let is_stateful = |o: &&OperatorSpec| o.kind.is_keyed();
     spec.graph
         .vertices
         .iter()

@@ -285,7 +285,7 @@ impl SourceDriver {
 
     /// Pushes rows, cut where a watermark must come between.
     fn emit(&mut self, split: usize, rows: RecordBatch, chain: &mut Chain) -> Result<()> {
-        let Some(event_time) = &self.event_time else { return chain.batch(rows) };
+        let Some(event_time) = &self.event_time else { return chain.batch(0, rows) };
         let rowtimes = rows.column(event_time.rowtime);
         if rowtimes.null_count() > 0 {
             return Err(Error::invalid(
@@ -306,13 +306,13 @@ impl SourceDriver {
         let (cuts, now) = cuts(rowtimes.values(), watermark_at, self.emitted, current, ceiling);
         let mut from = 0;
         for (row, watermark) in cuts {
-            chain.batch(rows.slice(from, row - from))?;
+            chain.batch(0, rows.slice(from, row - from))?;
             chain.watermark(watermark)?;
             self.emitted = watermark;
             from = row;
         }
         let total = rows.num_rows();
-        chain.batch(if from == 0 { rows } else { rows.slice(from, total - from) })?;
+        chain.batch(0, if from == 0 { rows } else { rows.slice(from, total - from) })?;
         self.watermarks[split] = now;
         if now.min(ceiling) > self.emitted {
             self.emitted = now.min(ceiling);

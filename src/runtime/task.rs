@@ -107,6 +107,8 @@ fn acknowledge(
 /// One input channel of a subtask.
 struct Input {
     receiver: Receiver<Element>,
+    /// The operator's input that the channel belongs to.
+    side: usize,
     /// Whether this input's barrier came and the others' did not: in aligned mode it is not read until they do.
     blocked: bool,
 }
@@ -121,10 +123,10 @@ pub struct InputGate {
 }
 
 impl InputGate {
-    /// Over the given channels.
-    pub fn new(receivers: Vec<Receiver<Element>>, exactly_once: bool) -> Self {
+    /// Over the given channels, each with the operator's input that it belongs to.
+    pub fn new(receivers: Vec<(usize, Receiver<Element>)>, exactly_once: bool) -> Self {
         let watermarks = WatermarkCombiner::new(receivers.len());
-        let inputs = receivers.into_iter().map(|receiver| Input { receiver, blocked: false }).collect();
+        let inputs = receivers.into_iter().map(|(side, receiver)| Input { receiver, side, blocked: false }).collect();
         InputGate { inputs, watermarks, exactly_once, aligning: None }
     }
 
@@ -182,9 +184,9 @@ pub fn run_inputs(io: &TaskIo, gate: &mut InputGate, chain: &mut Chain) -> Resul
             Received::Nothing => {}
             Received::Control(Control::Complete { checkpoint_id }) => io.complete(checkpoint_id, chain)?,
             Received::Control(Control::Trigger(_) | Control::Drain) => {}
-            Received::Element(_, Element::Batch(batch)) => {
+            Received::Element(input, Element::Batch(batch)) => {
                 TaskMetrics::add(&chain.metrics.records_in, batch.num_rows() as u64);
-                chain.batch(batch)?;
+                chain.batch(gate.inputs[input].side, batch)?;
             }
             Received::Element(input, Element::Watermark(w)) => {
                 let progress = gate.watermarks.advance(input, w);

@@ -68,7 +68,7 @@ impl IntKey {
     }
 }
 
-fn flip(value: i64, width: usize) -> u64 {
+pub(super) fn flip(value: i64, width: usize) -> u64 {
     let bits = 8 * width;
     (value.cast_unsigned() ^ (1 << (bits - 1))) & (u64::MAX >> (64 - bits))
 }
@@ -255,7 +255,7 @@ fn write_column(column: &ArrayRef, data: &mut [u8], cursors: &mut [usize]) -> Re
 }
 
 /// Reads one column of every key, cutting it off the front of `keys`.
-fn read_column(data_type: &DataType, keys: &mut [&[u8]]) -> Result<ArrayRef> {
+pub(super) fn read_column(data_type: &DataType, keys: &mut [&[u8]]) -> Result<ArrayRef> {
     let short = || malformed("a key is shorter than its columns");
     let mut valid = Vec::with_capacity(keys.len());
     for key in keys.iter_mut() {

@@ -19,8 +19,11 @@ pub mod backend;
 pub mod integers;
 pub mod key_codec;
 pub mod key_table;
+pub mod keyed_map;
 mod memory;
 mod restore;
+pub mod row_codec;
+pub mod sort_codec;
 
 use std::ops::Range;
 use std::path::PathBuf;

@@ -16,6 +16,7 @@
 mod key;
 mod local;
 mod open;
+mod requests;
 mod store_error;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use crate::id::InstanceId;
 use local::LocalFolder;
 use store_error::{from_read, from_write};
 
+pub use requests::RequestCounts;
 pub use store_error::missing_is_corrupt;
 
 /// Largest object that [`Store::get`] returns; larger ones are read to a file.
@@ -75,6 +77,7 @@ pub struct Store {
     base: String,
     local: Option<LocalFolder>,
     is_durable: bool,
+    requests: Arc<requests::Requests>,
 }
 
 impl Store {
@@ -95,6 +98,7 @@ impl Store {
     /// Stores an object unless there is one with this key.
     pub async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<PutOutcome> {
         let path = self.path(key)?;
+        self.requests.put();
         if let Some(local) = &self.local {
             return local.put_if_absent(key, bytes).await;
         }
@@ -118,7 +122,10 @@ impl Store {
     pub async fn put_file(&self, key: &str, file: &Path, expected_sha256: Option<&str>) -> Result<Stored> {
         let path = self.path(key)?;
         match &self.local {
-            Some(local) => local.put_file(key, file, expected_sha256).await,
+            Some(local) => {
+                self.requests.put();
+                local.put_file(key, file, expected_sha256).await
+            }
             None => self.upload(key, &path, file, expected_sha256).await,
         }
     }
@@ -127,6 +134,7 @@ impl Store {
     pub async fn get(&self, key: &str) -> Result<Bytes> {
         let path = self.path(key)?;
         let read = |e| from_read("reading", &self.uri_of(key), e);
+        self.requests.get();
         let result = self.objects.get(&path).await.map_err(read)?;
         if result.meta.size > MAX_OBJECT_IN_MEMORY_BYTES {
             let message =
@@ -141,7 +149,10 @@ impl Store {
     pub async fn get_to_file(&self, key: &str, file: &Path, expected_bytes: u64, expected_sha256: &str) -> Result<()> {
         let path = self.path(key)?;
         let found = match &self.local {
-            Some(local) => local.get_to_file(key, file).await,
+            Some(local) => {
+                self.requests.get();
+                local.get_to_file(key, file).await
+            }
             None => self.download(key, &path, file, expected_bytes).await,
         };
         let found = match found {
@@ -170,6 +181,7 @@ impl Store {
             ("", Some(root)) => Some(object_store::path::Path::from(root)),
             _ => Some(self.path(folder)?),
         };
+        self.requests.list();
         let listing = self.objects.list(path.as_ref()).try_collect::<Vec<_>>().await;
         let listing = listing.map_err(|e| from_write("listing", &self.uri_of(prefix), e))?;
         Ok(listing
@@ -193,6 +205,7 @@ impl Store {
             return Ok(());
         }
         let count = paths.len();
+        self.requests.delete(count);
         let paths = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
         let failures = self.objects.delete_stream(paths).filter_map(async |deleted| match deleted {
             Ok(_) | Err(object_store::Error::NotFound { .. }) => None,
@@ -222,11 +235,17 @@ impl Store {
 
     /// Whether there is an object with this key.
     pub async fn exists(&self, key: &str) -> Result<bool> {
+        self.requests.get();
         match self.objects.head(&self.path(key)?).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(e) => Err(from_read("looking for", &self.uri_of(key), e)),
         }
+    }
+
+    /// Requests sent since the store was opened, by this handle and its clones.
+    pub fn requests(&self) -> RequestCounts {
+        self.requests.counts()
     }
 
     /// The URI of a key.

@@ -66,7 +66,14 @@ pub(super) async fn open(uri: &str, variables: Vec<(String, String)>, retry: Ret
             .map_err(|e| super::store_error::from_write("opening", &base, e))?
             .with_automatic_cleanup(true);
         let is_durable = !is_in_memory(local.root());
-        return Ok(Store { objects: Arc::new(objects), prefix: String::new(), base, local: Some(local), is_durable });
+        return Ok(Store {
+            objects: Arc::new(objects),
+            prefix: String::new(),
+            base,
+            local: Some(local),
+            is_durable,
+            requests: Arc::default(),
+        });
     }
     if parsed.scheme() == "memory" {
         return Ok(Store {
@@ -75,6 +82,7 @@ pub(super) async fn open(uri: &str, variables: Vec<(String, String)>, retry: Ret
             base,
             local: None,
             is_durable: false,
+            requests: Arc::default(),
         });
     }
     if bucket.is_empty() {
@@ -91,7 +99,7 @@ pub(super) async fn open(uri: &str, variables: Vec<(String, String)>, retry: Ret
     };
     let objects = built.map_err(|e| invalid("its settings in the environment are wrong").caused_by(&e))?;
     let prefix = if prefix.is_empty() { prefix } else { format!("{prefix}/") };
-    Ok(Store { objects, prefix, base, local: None, is_durable: true })
+    Ok(Store { objects, prefix, base, local: None, is_durable: true, requests: Arc::default() })
 }
 
 /// The one spelling of a URI: aliases of schemes replaced, no `/` at the end.

@@ -99,6 +99,7 @@ impl Store {
             {
                 done.map_err(failed)?;
             }
+            self.requests.put();
             under_way.push(upload.put_part(PutPayload::from_bytes(part)));
         }
         while let Some(done) = under_way.next().await {
@@ -169,6 +170,7 @@ impl Store {
                 let (path, uri) = (path.clone(), uri.clone());
                 let range = start..bytes.min(start + RANGE_BYTES);
                 async move {
+                    self.requests.get();
                     let wanted = range.end - range.start;
                     let part = self.objects.get_range(&path, range).await.map_err(|e| match e {
                         object_store::Error::NotFound { .. } => missing(&uri),

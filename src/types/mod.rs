@@ -3,7 +3,9 @@
 //! Every expression, column and stored plan is typed with these; Arrow's types are only the memory layout. The mapping
 //! is total in one direction: [`DataType::to_arrow`]. Source: Flink's "Data Types" page (2.x).
 
+pub mod changelog;
 mod display;
+pub mod row_kind;
 
 use std::sync::Arc;
 

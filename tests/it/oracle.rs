@@ -1,14 +1,14 @@
 //! Answers of Apache Flink 2.3: every case of `tests/oracle` gives the same result here, at parallelism 1 and 2, or is
 //! refused when it is planned.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use holdfast::connector::format::json::encode_rows;
 use holdfast::runtime::{Barrier, Execution, ExecutionSpec, TaskEvent};
 use holdfast::state::SharedMemory;
-use holdfast::types::{Schema, TypeKind};
+use holdfast::types::{Schema, TypeKind, row_kind};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -142,6 +142,31 @@ fn script(case: &str) -> String {
     text.replace("${DIR}", CORPUS.inputs.to_str().unwrap())
 }
 
+/// Applies changes to the rows that they describe.
+fn fold(
+    rows: &mut HashMap<String, i64>,
+    batch: &arrow::record_batch::RecordBatch,
+    schema: &Schema,
+) -> Result<(), String> {
+    let (batch, kinds) = row_kind::split(batch.clone()).map_err(|e| e.to_string())?;
+    for (at, row) in encode_rows(&batch, schema).map_err(|e| e.to_string())?.into_iter().enumerate() {
+        let adds = kinds.as_ref().is_none_or(|k| row_kind::adds(k.value(at)));
+        *rows.entry(Value::Array(row).to_string()).or_default() += if adds { 1 } else { -1 };
+    }
+    Ok(())
+}
+
+/// The rows that are left, each as often as it is there.
+fn rows_of(folded: HashMap<String, i64>) -> Result<Vec<Vec<Value>>, String> {
+    let mut rows = Vec::new();
+    for (row, count) in folded {
+        let times = usize::try_from(count).map_err(|_| format!("{row} was taken away more often than it was given"))?;
+        let row: Vec<Value> = serde_json::from_str(&row).map_err(|e| e.to_string())?;
+        rows.extend(std::iter::repeat_n(row, times));
+    }
+    Ok(rows)
+}
+
 /// Runs a query and answers its columns and rows.
 async fn run(sql: &str, parallelism: u32) -> Result<(Schema, Vec<Vec<Value>>), String> {
     let (planned, schema) = holdfast::sql::plan_query(sql).map_err(|e| e.to_string())?;
@@ -164,10 +189,10 @@ async fn run(sql: &str, parallelism: u32) -> Result<(Schema, Vec<Vec<Value>>), S
     let execution = Execution::start(spec, events).map_err(|e| e.to_string())?;
     let mut reading: HashSet<_> = execution.sources().iter().copied().collect();
     let mut working: HashSet<_> = execution.tasks().iter().copied().collect();
-    let mut result = Vec::new();
+    let mut result = HashMap::new();
     let outcome = loop {
         tokio::select! {
-            Some(batch) = batches.recv() => result.extend(encode_rows(&batch, &schema).map_err(|e| e.to_string())?),
+            Some(batch) = batches.recv() => fold(&mut result, &batch, &schema)?,
             Some(event) = reports.recv() => match event {
                 TaskEvent::Failed { error, .. } => break Err(error.to_string()),
                 TaskEvent::SourceFinished { task } => {
@@ -184,10 +209,11 @@ async fn run(sql: &str, parallelism: u32) -> Result<(Schema, Vec<Vec<Value>>), S
         }
     };
     while let Ok(batch) = batches.try_recv() {
-        result.extend(encode_rows(&batch, &schema).map_err(|e| e.to_string())?);
+        fold(&mut result, &batch, &schema)?;
     }
     tokio::task::spawn_blocking(move || execution.join()).await.unwrap();
-    outcome.map(|()| (schema, result))
+    outcome?;
+    Ok((schema, rows_of(result)?))
 }
 
 /// A cell in a form in which equal values are equal texts: instants, doubles, the rest as it is.

@@ -26,7 +26,7 @@ pub enum Fix {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub kind: ProblemKind,
-    /// URI, or key in the own store.
+    /// URI of a manifest, or key of an object in the snapshot's store.
     pub object: Option<String>,
     pub job_id: Option<JobId>,
     pub snapshot_id: Option<SnapshotId>,
@@ -252,9 +252,13 @@ fn of_row(snapshot: &SnapshotFacts, facts: &Facts, problems: &mut Vec<Problem>) 
                     DamageKind::WrongLength => ProblemKind::WrongLength,
                     DamageKind::WrongHash => ProblemKind::WrongHash,
                 };
+                let object = match &snapshot.key {
+                    Some(_) => damage.key.clone(),
+                    None => format!("{} of {}", damage.key, row.location),
+                };
                 problems.push(Problem {
                     damage: snapshot.key.is_some().then_some(damage.kind),
-                    ..of(kind, &damage.key, damage.detail.clone(), Fix::FailSnapshot(row.id))
+                    ..of(kind, &object, damage.detail.clone(), Fix::FailSnapshot(row.id))
                 });
             }
         }

@@ -180,7 +180,8 @@ pub(super) async fn confirm(metadata: &Metadata, store: &Store, problems: Vec<Pr
 }
 
 async fn is_still_lost(problem: &Problem, store: &Store) -> Result<bool> {
-    let own = problem.object.as_deref().and_then(|uri| store.key_of(uri));
+    // Objects of the own store are named by their keys, and manifests by their URIs.
+    let own = problem.object.as_deref().map(|o| store.key_of(o).unwrap_or_else(|| o.to_owned()));
     Ok(match (&problem.damage, own) {
         (Some(DamageKind::Missing), Some(key)) => store.length(&key).await?.is_none(),
         _ => true,

@@ -171,7 +171,7 @@ pub async fn fsck(metadata: &Metadata, store: &Store, options: &FsckOptions, now
         .take(MAX_LISTED)
         .map(|(p, repaired)| ListedProblem {
             kind: p.kind,
-            object: p.object,
+            object: p.object.map(|o| if o.contains("://") { o } else { store.uri_of(&o) }),
             job_id: p.job_id,
             snapshot_id: p.snapshot_id,
             detail: p.detail,

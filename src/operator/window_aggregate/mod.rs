@@ -199,7 +199,7 @@ impl WindowAggregateOperator {
 }
 
 impl Operator for WindowAggregateOperator {
-    fn process(&mut self, batch: RecordBatch, _out: &mut dyn Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: RecordBatch, _out: &mut dyn Collector) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }

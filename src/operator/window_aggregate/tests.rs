@@ -293,7 +293,7 @@ impl<'c> Subtasks<'c> {
             let context = EvalContext { time_zone: chrono_tz::Tz::UTC };
             let mut windows = WindowTableOperator::new(&table, &input, &context).unwrap();
             let mut expanded = Collected::default();
-            windows.process(batches.remove(0), &mut expanded).unwrap();
+            windows.process(0, batches.remove(0), &mut expanded).unwrap();
             batches = expanded.batches;
         }
         let hasher = KeyHasher::new(&input, &spec.keys).unwrap();
@@ -302,7 +302,7 @@ impl<'c> Subtasks<'c> {
             let parts = hasher.partition(&batch, parallelism, MAX_PARALLELISM).unwrap();
             for (operator, part) in self.operators.iter_mut().zip(parts) {
                 if let Some(part) = part {
-                    operator.process(part, &mut out).unwrap();
+                    operator.process(0, part, &mut out).unwrap();
                 }
             }
         }
@@ -461,7 +461,7 @@ fn a_null_event_time_is_an_error() {
     let mut columns = batch.columns().to_vec();
     columns[0] = Arc::new(TimestampMillisecondArray::from(vec![None]));
     let batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
-    let error = subtasks.operators[0].process(batch, &mut Collected::default()).unwrap_err();
+    let error = subtasks.operators[0].process(0, batch, &mut Collected::default()).unwrap_err();
     assert_eq!(error.code, "null_rowtime");
 }
 
@@ -504,7 +504,7 @@ fn days_are_local_for_instants() {
     let times = TimestampMillisecondArray::from(vec![-9 * HOUR, -8 * HOUR, 15 * HOUR]).with_timezone("UTC");
     let batch = RecordBatch::try_new(input.to_arrow(), vec![Arc::new(times)]).unwrap();
     let mut out = Collected::default();
-    operator.process(batch, &mut out).unwrap();
+    operator.process(0, batch, &mut out).unwrap();
     operator.watermark(16 * HOUR - 2, &mut out).unwrap();
     assert_eq!(out.integers(), vec![vec![1, -24 * HOUR, -8 * HOUR - 1]]);
     operator.watermark(16 * HOUR - 1, &mut out).unwrap();
@@ -559,7 +559,7 @@ fn rows_per_second_of_a_tumbling_count() {
         let mut out = Collected::default();
         let started = std::time::Instant::now();
         for batch in &batches {
-            operator.process(batch.clone(), &mut out).unwrap();
+            operator.process(0, batch.clone(), &mut out).unwrap();
         }
         let processed = started.elapsed();
         operator.snapshot(1).unwrap();

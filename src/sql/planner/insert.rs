@@ -44,7 +44,9 @@ pub fn bind_insert(
     let bound = QueryBinder::new(catalog, environment, at).bind(&insert.query, None)?;
     let (rel, warnings) = fit(bound.rel, &targets, &schema, &table.name, query_at)?;
     let sink = SinkSpec { connector: table.connector()?, partitioned_by: table.partitioned_by.clone() };
-    Ok((SinkQuery { rel, sink, schema, declared: Some(table.position) }, warnings))
+    let mut primary_key: Vec<usize> = table.primary_key.iter().filter_map(|name| schema.index_of(name)).collect();
+    primary_key.sort_unstable();
+    Ok((SinkQuery { rel, sink, schema, primary_key, at: query_at, declared: Some(table.position) }, warnings))
 }
 
 /// Binds a query whose rows are collected; answers the columns as Flink types them.
@@ -58,7 +60,7 @@ pub fn bind_collect(
     let schema = rel.schema().clone();
     let connector = ConnectorSpec { table: String::new(), connector: COLLECT.to_owned(), options: BTreeMap::new() };
     let sink = SinkSpec { connector, partitioned_by: vec![] };
-    Ok((SinkQuery { rel, sink, schema: schema.clone(), declared: None }, schema))
+    Ok((SinkQuery { rel, sink, schema: schema.clone(), primary_key: vec![], at, declared: None }, schema))
 }
 
 /// For each column of the query, the sink's column.

@@ -7,11 +7,11 @@
 //! functions, because they decide what its state is), and the ids of what it reads. So it changes neither with another
 //! statement of the script nor with a filter below.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::prune::{self, Scans, TableScan};
 use super::rel::{Calc, Rel, Scan};
-use super::{Environment, SinkQuery, display, place};
+use super::{Environment, SinkQuery, changelog, display, place};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::graph::{
@@ -20,6 +20,7 @@ use crate::graph::{
 use crate::id::OperatorId;
 use crate::sql::catalog::{Catalog, TableColumn};
 use crate::sql::{duration, options};
+use crate::types::changelog::ChangelogMode;
 use crate::types::{Field, Schema};
 
 use super::need::{Layout, Slot};
@@ -37,6 +38,7 @@ pub fn build(
         environment,
         vertices: Vec::new(),
         edges: Vec::new(),
+        changelog: BTreeMap::new(),
         ids: HashMap::new(),
         sources: HashMap::new(),
         sink: String::new(),
@@ -53,7 +55,7 @@ pub fn build(
     }
     let influencing = catalog.options.iter().filter(|(key, _)| *key == options::TIME_ZONE);
     let options = influencing.map(|(k, v)| (k.clone(), v.clone())).collect();
-    Ok(JobGraph { version: PLAN_VERSION, vertices, edges: builder.edges, options })
+    Ok(JobGraph { version: PLAN_VERSION, vertices, edges: builder.edges, changelog: builder.changelog, options })
 }
 
 /// What the next operator reads.
@@ -73,6 +75,7 @@ struct Builder<'a> {
     environment: &'a Environment,
     vertices: Vec<Vertex>,
     edges: Vec<Edge>,
+    changelog: BTreeMap<OperatorId, ChangelogMode>,
     /// How often a path was used.
     ids: HashMap<String, usize>,
     /// Sources by scan, with their vertex.
@@ -83,6 +86,18 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn relation(&mut self, rel: &Rel) -> Result<Stream> {
+        let stream = self.operators(rel)?;
+        let mode = changelog::mode(rel, self.environment);
+        for vertex in &stream.from {
+            // What is known already is an input's.
+            if let Some(last) = self.vertices.get(*vertex).and_then(|v| v.operators.last()) {
+                self.changelog.entry(last.id).or_insert(mode);
+            }
+        }
+        Ok(stream)
+    }
+
+    fn operators(&mut self, rel: &Rel) -> Result<Stream> {
         match rel {
             Rel::Scan(scan) => self.scan(scan),
             Rel::Values { rows, schema } => {
@@ -264,10 +279,19 @@ impl Builder<'_> {
             vertex.operators.push(operator);
             return Stream { from: vec![*only], chain: true, schema, ids };
         }
+        self.vertex(vec![(input, exchange.clone())], operator)
+    }
+
+    /// A new vertex that starts with this operator; one input stream with its exchange per input of the operator.
+    fn vertex(&mut self, inputs: Vec<(Stream, Exchange)>, operator: OperatorSpec) -> Stream {
+        let (ids, schema) = (vec![operator.id], operator.output.clone());
         let to = self.vertices.len();
-        let parallelism = matches!(exchange, Exchange::Global).then_some(1);
+        let parallelism = inputs.iter().any(|(_, e)| *e == Exchange::Global).then_some(1);
         self.vertices.push(Vertex { name: String::new(), parallelism, operators: vec![operator] });
-        self.edges.extend(input.from.iter().map(|from| Edge { from: *from, to, exchange: exchange.clone() }));
+        for (input, (stream, exchange)) in inputs.into_iter().enumerate() {
+            let edges = stream.from.iter().map(|from| Edge { from: *from, to, input, exchange: exchange.clone() });
+            self.edges.extend(edges);
+        }
         Stream { from: vec![to], chain: true, schema, ids }
     }
 

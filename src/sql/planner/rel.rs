@@ -64,6 +64,26 @@ impl Rel {
             | Rel::Union { schema, .. } => schema,
         }
     }
+    /// The relations that it reads, in the order of its inputs.
+    pub fn inputs(&self) -> Vec<&Rel> {
+        match self {
+            Rel::Scan(_) | Rel::Values { .. } => vec![],
+            Rel::Calc(Calc { input, .. }) | Rel::WindowTable { input, .. } | Rel::WindowAggregate { input, .. } => {
+                vec![input]
+            }
+            Rel::Union { inputs, .. } => inputs.iter().collect(),
+        }
+    }
+    /// [`Rel::inputs`], to be changed.
+    pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
+        match self {
+            Rel::Scan(_) | Rel::Values { .. } => vec![],
+            Rel::Calc(Calc { input, .. }) | Rel::WindowTable { input, .. } | Rel::WindowAggregate { input, .. } => {
+                vec![input]
+            }
+            Rel::Union { inputs, .. } => inputs.iter_mut().collect(),
+        }
+    }
     /// All columns as expressions.
     pub fn columns(&self) -> Vec<Expr> {
         columns(self.schema())

@@ -1,15 +1,18 @@
 //! Plans, types and refusals of whole scripts. Connectors are not asked: their options are tested with them.
 
+mod changelogs;
 mod plans;
 mod refusals;
 mod scripts;
 mod types;
 
+use crate::connector::SinkChangelog;
 use crate::error::{Error, Result};
 use crate::expr;
 use crate::sql::planner::Environment;
 use crate::sql::{Planned, plan_job_with, plan_query_with};
 use crate::types::Schema;
+use crate::types::changelog::ChangelogMode;
 
 const TABLES: &str = "
 CREATE TABLE events (
@@ -46,6 +49,15 @@ fn environment() -> Environment {
     Environment {
         call: expr::call,
         prunes_columns: |c| c.options["format"] != "csv",
+        source_changelog: |c| match c.options.get("format").map(String::as_str) {
+            Some("debezium-json") => ChangelogMode::ALL,
+            _ => ChangelogMode::INSERT_ONLY,
+        },
+        sink_changelog: |s| match s.connector.connector.as_str() {
+            "print" => SinkChangelog::All,
+            "upsert" => SinkChangelog::Upsert,
+            _ => SinkChangelog::InsertOnly,
+        },
         check_source: |_| Ok(()),
         check_sink: |_, _| Ok(()),
     }

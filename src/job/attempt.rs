@@ -1,0 +1,417 @@
+//! One attempt of a job: what happens while its subtasks run, from their start to the reason why they ended.
+//!
+//! The master starts one after another; an attempt knows nothing of the ones before it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Command;
+use super::checkpoints::{Checkpoints, Outcome, UploadDone, durable_target};
+use super::master::{Master, not_running};
+use super::prepare::Prepared;
+use crate::checkpoint::pending::AbortReason;
+use crate::clock::now_ms;
+use crate::crash;
+use crate::error::{Error, Result};
+use crate::metadata::{CheckpointMode, DesiredStatus, JobStatus, Snapshot, SnapshotKind, SnapshotTrigger};
+use crate::runtime::{Execution, ExecutionSpec, TaskEvent, TaskId};
+
+/// Pause before the last checkpoint is tried again after it failed, ms.
+const LAST_CHECKPOINT_RETRY_MS: i64 = 1_000;
+/// Longest sleep of the loop, ms: nothing waits longer for an unnoticed change.
+const MAX_SLEEP_MS: i64 = 1_000;
+
+/// How an attempt ended.
+pub(super) enum Exit {
+    /// All input was read and committed.
+    Finished,
+    /// Stop-with-savepoint succeeded.
+    Stopped,
+    Canceled,
+    /// The service shuts down.
+    Suspended,
+    /// Another instance owns the job.
+    Fenced,
+    Failed {
+        error: Error,
+        task: Option<TaskId>,
+    },
+}
+
+/// Why the sources will stand still behind a barrier.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    None,
+    EndOfInput,
+    Stop,
+    Shutdown,
+}
+
+/// Runs one attempt of the master's job to its end.
+pub(super) async fn execute(master: &mut Master, prepared: Prepared) -> Exit {
+    let (event_sender, events) = mpsc::unbounded_channel();
+    let settings = &master.job.settings;
+    let graph = Arc::new(master.job.plan.clone());
+    let spec = ExecutionSpec {
+        job_id: master.job.id,
+        attempt: master.job.attempt,
+        graph,
+        parallelism: settings.parallelism,
+        max_parallelism: settings.max_parallelism,
+        exactly_once: settings.checkpointing.mode == CheckpointMode::ExactlyOnce,
+        work_dir: prepared.dir,
+        memory_bytes: master.context.settings.job_memory_bytes,
+        shared_memory: Arc::clone(&master.context.shared_memory),
+        restored: prepared.restored,
+        collect: None,
+    };
+    let started = tokio::task::spawn_blocking(move || Execution::start(spec, event_sender)).await;
+    let execution = match started {
+        Ok(Ok(execution)) => execution,
+        Ok(Err(error)) => return Exit::Failed { error, task: None },
+        Err(panic) => {
+            return Exit::Failed {
+                error: Error::internal(format!("starting the subtasks panicked: {panic}")),
+                task: None,
+            };
+        }
+    };
+    *master.metrics.lock().expect("no panic while held") = execution.metrics().clone();
+    let (done, uploads) = mpsc::unbounded_channel();
+    let job = Arc::new(master.job.clone());
+    let checkpoints = Checkpoints::new(
+        Arc::clone(&master.context),
+        master.lease.clone(),
+        job,
+        prepared.retention,
+        prepared.known,
+        done,
+    );
+    let mut attempt = Attempt {
+        master,
+        checkpoints,
+        starting: execution.tasks().iter().copied().collect(),
+        reading: execution.sources().iter().copied().collect(),
+        execution,
+        events,
+        uploads,
+        goal: Goal::None,
+        draining: None,
+        shutdown_by_ms: None,
+        last_retry_ms: None,
+        committing: None,
+    };
+    let exit = match attempt.run().await {
+        Ok(exit) => exit,
+        Err(error) if error.kind == crate::error::ErrorKind::Fenced => Exit::Fenced,
+        Err(error) => Exit::Failed { error, task: None },
+    };
+    let Attempt { mut checkpoints, execution, .. } = attempt;
+    // Subtasks first: a fenced attempt must not go on for the time that the database takes to answer.
+    execution.cancel();
+    checkpoints.end().await;
+    if let Err(panic) = tokio::task::spawn_blocking(move || execution.join()).await {
+        tracing::error!(job.id = %master.job.id, %panic, "ending the subtasks panicked");
+    }
+    exit
+}
+
+/// One attempt while its subtasks run.
+struct Attempt<'a> {
+    master: &'a mut Master,
+    checkpoints: Checkpoints,
+    execution: Execution,
+    events: mpsc::UnboundedReceiver<TaskEvent>,
+    uploads: mpsc::UnboundedReceiver<UploadDone>,
+    /// Subtasks that have not opened yet.
+    starting: HashSet<TaskId>,
+    /// Source subtasks that still have input.
+    reading: HashSet<TaskId>,
+    goal: Goal,
+    /// Stop-with-drain: asked for, to be taken when all sources are drained.
+    draining: Option<(Option<String>, oneshot::Sender<Result<Snapshot>>)>,
+    /// The service shuts down: by when this attempt ends, whatever its goal.
+    shutdown_by_ms: Option<i64>,
+    /// When to try the last checkpoint again.
+    last_retry_ms: Option<i64>,
+    /// The published checkpoint whose commits the goal waits for.
+    committing: Option<(u64, HashSet<TaskId>)>,
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self) -> Result<Exit> {
+        loop {
+            let sleep = Duration::from_millis(u64::try_from(self.sleep_ms()).unwrap_or(0));
+            let exit = tokio::select! {
+                biased;
+                command = self.master.commands.recv() => self.command(command).await,
+                Some(event) = self.events.recv() => self.event(event).await?,
+                Some(done) = self.uploads.recv() => { self.checkpoints.uploaded(done); None }
+                () = tokio::time::sleep(sleep) => None,
+            };
+            if let Some(exit) = exit {
+                return Ok(exit);
+            }
+            if let Some(exit) = self.advance().await? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    fn sleep_ms(&self) -> i64 {
+        let periodic = if self.starting.is_empty() && self.goal == Goal::None {
+            self.checkpoints.next_periodic_ms()
+        } else {
+            None
+        };
+        let next = [periodic, self.checkpoints.deadline_ms(), self.last_retry_ms, self.shutdown_by_ms]
+            .into_iter()
+            .flatten()
+            .min();
+        next.map_or(MAX_SLEEP_MS, |at| (at - now_ms()).clamp(0, MAX_SLEEP_MS))
+    }
+
+    async fn command(&mut self, command: Option<Command>) -> Option<Exit> {
+        match command {
+            Some(Command::Cancel) => Some(Exit::Canceled),
+            Some(Command::Fenced) => Some(Exit::Fenced),
+            Some(Command::Shutdown) | None => self.shut_down().await,
+            Some(Command::Snapshot { kind, trigger, target, drain, reply }) => {
+                self.snapshot(kind, trigger, target, drain, reply).await;
+                None
+            }
+        }
+    }
+
+    async fn shut_down(&mut self) -> Option<Exit> {
+        if !self.starting.is_empty() {
+            return Some(Exit::Suspended);
+        }
+        if self.shutdown_by_ms.is_some() {
+            return None;
+        }
+        let timeout = i64::try_from(self.master.context.settings.shutdown_timeout_ms).unwrap_or(i64::MAX);
+        self.shutdown_by_ms = Some(now_ms().saturating_add(timeout));
+        if self.goal == Goal::None {
+            self.goal = Goal::Shutdown;
+            if let Err(error) =
+                self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Shutdown, None, true).await
+            {
+                tracing::warn!(job.id = %self.master.job.id, %error, "no last checkpoint before the shutdown");
+                return Some(Exit::Suspended);
+            }
+        }
+        None
+    }
+
+    async fn snapshot(
+        &mut self,
+        kind: SnapshotKind,
+        trigger: SnapshotTrigger,
+        target: Option<String>,
+        drain: bool,
+        reply: oneshot::Sender<Result<Snapshot>>,
+    ) {
+        let stop = trigger == SnapshotTrigger::Stop;
+        let result = if !self.starting.is_empty() {
+            Err(not_running())
+        } else if self.goal != Goal::None {
+            Err(Error::conflict("job_ending", "the job is about to stop; no further snapshot can be taken"))
+        } else if stop && drain {
+            if let Err(error) = self.can_drain(target.as_deref()).await {
+                let _ = reply.send(Err(error));
+                return;
+            }
+            self.goal = Goal::Stop;
+            self.draining = Some((target, reply));
+            self.execution.drain();
+            return;
+        } else {
+            self.checkpoints.request(kind, trigger, target.as_deref(), stop).await
+        };
+        if stop && result.is_ok() {
+            self.goal = Goal::Stop;
+        }
+        // The asker may have gone; the snapshot is taken all the same.
+        let _ = reply.send(result);
+    }
+
+    async fn event(&mut self, event: TaskEvent) -> Result<Option<Exit>> {
+        match event {
+            TaskEvent::Running { task } => {
+                self.starting.remove(&task);
+                if self.starting.is_empty() {
+                    return self.running().await;
+                }
+            }
+            TaskEvent::SourceFinished { task } => {
+                self.reading.remove(&task);
+            }
+            TaskEvent::Acknowledge { task, checkpoint_id, snapshots, alignment_ms, sync_ms } => {
+                tracing::debug!(job.id = %self.master.job.id, checkpoint.id = checkpoint_id, ?task, alignment_ms, sync_ms, "acknowledged");
+                self.checkpoints.acknowledge(task, checkpoint_id, snapshots);
+            }
+            TaskEvent::Committed { task, checkpoint_id } => {
+                crash::point("checkpoint-7-committed");
+                if let Some((awaited, sinks)) = &mut self.committing
+                    && *awaited == checkpoint_id
+                {
+                    sinks.remove(&task);
+                }
+            }
+            TaskEvent::Failed { task, error } => return Ok(Some(Exit::Failed { error, task: Some(task) })),
+        }
+        Ok(None)
+    }
+
+    async fn running(&mut self) -> Result<Option<Exit>> {
+        if !self.master.set_status(JobStatus::Running, None).await {
+            return Ok(Some(Exit::Fenced));
+        }
+        let job = &self.master.job;
+        tracing::info!(job.id = %job.id, job.name = job.name, attempt = job.attempt, parallelism = job.settings.parallelism, "job runs");
+        self.master.context.changed.notify_waiters();
+        if job.desired == DesiredStatus::Stopped {
+            // It had stopped but for the end: the sinks have published the savepoint's output while they opened.
+            return Ok(Some(Exit::Stopped));
+        }
+        Ok(None)
+    }
+
+    /// Whether a stop-with-drain can begin: afterwards there is no way back.
+    async fn can_drain(&self, target: Option<&str>) -> Result<()> {
+        if let Some(uri) = target {
+            durable_target(uri).await?;
+        }
+        if self.checkpoints.is_idle() {
+            return Ok(());
+        }
+        Err(Error::conflict(
+            "snapshots_waiting",
+            "another snapshot of this job is under way; try again when it is finished",
+        ))
+    }
+
+    /// Everything that follows from what is known now.
+    async fn advance(&mut self) -> Result<Option<Exit>> {
+        if !self.starting.is_empty() {
+            return Ok(None);
+        }
+        match self.checkpoints.advance().await? {
+            Outcome::Waiting => {}
+            Outcome::Fenced => return Ok(Some(Exit::Fenced)),
+            Outcome::Published { snapshot, stops } => self.published(&snapshot, stops),
+            Outcome::Aborted { reason, stops, .. } => {
+                if let Some(exit) = self.aborted(reason, stops) {
+                    return Ok(Some(exit));
+                }
+            }
+        }
+        if let Some(exit) = self.reached_goal() {
+            return Ok(Some(exit));
+        }
+        self.request_next().await?;
+        self.checkpoints.start_next(&self.execution);
+        Ok(None)
+    }
+
+    fn published(&mut self, snapshot: &Snapshot, stops: bool) {
+        tracing::info!(
+            job.id = %snapshot.job_id,
+            checkpoint.id = snapshot.checkpoint_id,
+            kind = %snapshot.kind,
+            state_bytes = snapshot.state_bytes,
+            uploaded_bytes = snapshot.uploaded_bytes,
+            duration_ms = snapshot.ended_ms.unwrap_or(snapshot.started_ms) - snapshot.started_ms,
+            "checkpoint completed"
+        );
+        if stops {
+            self.committing = Some((snapshot.checkpoint_id, self.execution.sinks().iter().copied().collect()));
+        }
+        // A savepoint in between publishes nothing: users may delete it, and then what it published would be repeated.
+        // Its committables stay pending for the next checkpoint. (Flink since 1.15, FLIP-203.)
+        if snapshot.kind == SnapshotKind::Checkpoint || stops {
+            self.execution.complete(snapshot.checkpoint_id);
+        }
+        if snapshot.kind == SnapshotKind::Checkpoint {
+            self.checkpoints.retire();
+        }
+    }
+
+    fn aborted(&mut self, reason: AbortReason, stops: bool) -> Option<Exit> {
+        match self.goal {
+            _ if !stops => None,
+            Goal::None | Goal::EndOfInput => {
+                self.last_retry_ms = Some(now_ms() + LAST_CHECKPOINT_RETRY_MS);
+                None
+            }
+            Goal::Shutdown => Some(Exit::Suspended),
+            // The sources stand still; a restart lets the job go on.
+            Goal::Stop => Some(Exit::Failed {
+                error: Error::unavailable(
+                    "stop_failed",
+                    format!("the savepoint to stop with failed, the job goes on: {reason}"),
+                ),
+                task: None,
+            }),
+        }
+    }
+
+    fn reached_goal(&self) -> Option<Exit> {
+        let committed = self.committing.as_ref().is_some_and(|(_, sinks)| sinks.is_empty());
+        match self.goal {
+            Goal::Shutdown if committed => Some(Exit::Suspended),
+            Goal::EndOfInput if committed => Some(Exit::Finished),
+            Goal::Stop if committed => Some(Exit::Stopped),
+            _ => self.shutdown_by_ms.filter(|at| now_ms() >= *at).map(|_| Exit::Suspended),
+        }
+    }
+
+    async fn request_next(&mut self) -> Result<()> {
+        let now = now_ms();
+        if self.reading.is_empty() {
+            if let Some((target, reply)) = self.draining.take() {
+                let requested = self
+                    .checkpoints
+                    .request(SnapshotKind::Savepoint, SnapshotTrigger::Stop, target.as_deref(), true)
+                    .await;
+                let failure = requested.as_ref().err().cloned();
+                // The asker may have gone; the job stops all the same.
+                let _ = reply.send(requested);
+                // The sources are drained; only a restart from before lets the job go on.
+                return failure.map_or(Ok(()), Err);
+            }
+            let is_first = self.goal == Goal::None;
+            let is_retry = self.goal == Goal::EndOfInput && self.last_retry_ms.is_some_and(|at| now >= at);
+            if is_first || is_retry {
+                self.goal = Goal::EndOfInput;
+                self.last_retry_ms = None;
+                if let Err(error) =
+                    self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::EndOfInput, None, true).await
+                {
+                    self.give_up_if_fenced(error)?;
+                    self.last_retry_ms = Some(now + LAST_CHECKPOINT_RETRY_MS);
+                }
+            }
+        } else if self.goal == Goal::None
+            && self.checkpoints.next_periodic_ms().is_some_and(|due| now >= due)
+            && let Err(error) =
+                self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Periodic, None, false).await
+        {
+            self.checkpoints.skip_periodic();
+            self.give_up_if_fenced(error)?;
+        }
+        Ok(())
+    }
+
+    fn give_up_if_fenced(&self, error: Error) -> Result<()> {
+        if error.kind == crate::error::ErrorKind::Fenced {
+            return Err(error);
+        }
+        tracing::warn!(job.id = %self.master.job.id, %error, "a checkpoint could not be started; the job goes on");
+        Ok(())
+    }
+}

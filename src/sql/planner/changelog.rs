@@ -1,0 +1,185 @@
+//! Which kinds of rows each relation emits, as Flink's `FlinkChangelogModeInferenceProgram` decides it.
+//!
+//! Two passes: bottom-up, what each relation can emit, refusing inputs that cannot take it; then from the sink down,
+//! whether `-U` is needed, which operators that make updates are told. A new relation gets an arm in [`accepts`],
+//! [`produces`], [`needs_before`] and, if it makes changes of its own, [`decide`].
+//!
+//! Rows of a relation that is not asked for `-U` may carry them all the same.
+
+use super::rel::{Calc, Rel};
+use super::{Environment, SinkQuery, display, place};
+use crate::connector::SinkChangelog;
+use crate::error::Result;
+use crate::types::changelog::ChangelogMode;
+
+/// A relation's kinds with its inputs'.
+struct Modes {
+    mode: ChangelogMode,
+    inputs: Vec<Modes>,
+}
+
+/// Infers the kinds of a query's rows and prepares its relations for them; refuses what its sink or an operator cannot
+/// take.
+pub fn infer(query: &mut SinkQuery, environment: &Environment) -> Result<()> {
+    let modes = modes(&query.rel, environment).map_err(|e| place::locate(e, query.at))?;
+    let before = match sink(query, environment) {
+        SinkChangelog::InsertOnly if !modes.mode.is_insert_only() => {
+            let connector = &query.sink.connector;
+            let (producer, kinds) = (producer(&query.rel, &modes), changes(modes.mode));
+            let message = format!(
+                "table '{}' (connector '{}') takes new rows only, but {producer} makes {kinds}: write to a table that \
+                 takes them (such as 'print'), or aggregate in windows, whose results are final",
+                connector.table, connector.connector
+            );
+            return Err(place::error("sql_sink_changelog", message, query.at));
+        }
+        SinkChangelog::InsertOnly => false,
+        SinkChangelog::All => true,
+        // Only an input that is updated by this very key tells by `+U` alone which row is meant.
+        SinkChangelog::Upsert => !upsert_keys(&query.rel).contains(&query.primary_key),
+    };
+    assign(&mut query.rel, &modes, before);
+    Ok(())
+}
+
+/// The kinds of a relation's rows, once [`infer`] has prepared it.
+pub fn mode(rel: &Rel, environment: &Environment) -> ChangelogMode {
+    let inputs: Vec<ChangelogMode> = rel.inputs().into_iter().map(|input| mode(input, environment)).collect();
+    produces(rel, &inputs, environment)
+}
+
+fn sink(query: &SinkQuery, environment: &Environment) -> SinkChangelog {
+    match query.declared {
+        Some(_) => (environment.sink_changelog)(&query.sink),
+        // The collecting sink is the runtime's own.
+        None => SinkChangelog::All,
+    }
+}
+
+fn modes(rel: &Rel, environment: &Environment) -> Result<Modes> {
+    let inputs: Vec<Modes> = rel.inputs().into_iter().map(|input| modes(input, environment)).collect::<Result<_>>()?;
+    for (index, (input, found)) in rel.inputs().into_iter().zip(&inputs).enumerate() {
+        if !found.mode.is_insert_only() && !accepts(rel, index) {
+            return Err(crate::error::Error::invalid(
+                "sql_changelog",
+                format!(
+                    "{} takes new rows only, but {} makes {}: aggregate or join after it, or in windows before",
+                    name(rel),
+                    producer(input, found),
+                    changes(found.mode)
+                ),
+            ));
+        }
+    }
+    let given: Vec<ChangelogMode> = inputs.iter().map(|i| i.mode).collect();
+    Ok(Modes { mode: produces(rel, &given, environment), inputs })
+}
+
+fn assign(rel: &mut Rel, modes: &Modes, required: bool) {
+    let given: Vec<ChangelogMode> = modes.inputs.iter().map(|i| i.mode).collect();
+    decide(rel, required, &given);
+    for (index, input) in modes.inputs.iter().enumerate() {
+        let before = needs_before(rel, index, required);
+        if let Some(below) = rel.inputs_mut().into_iter().nth(index) {
+            assign(below, input, before && input.mode.update);
+        }
+    }
+}
+
+/// Whether an input may carry other kinds than `+I`.
+fn accepts(rel: &Rel, input: usize) -> bool {
+    let _ = input;
+    match rel {
+        Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } => true,
+        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } => false,
+    }
+}
+
+/// What a relation emits over inputs of these kinds.
+fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> ChangelogMode {
+    let all = || inputs.iter().fold(ChangelogMode::INSERT_ONLY, |all, one| all.union(*one));
+    match rel {
+        // A table without a connector is refused where the source is built.
+        Rel::Scan(scan) => {
+            scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
+        }
+        Rel::Values { .. } | Rel::WindowAggregate { .. } => ChangelogMode::INSERT_ONLY,
+        Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => all(),
+    }
+}
+
+/// Whether an input must carry `-U`, where `required` says whether this relation's output must.
+fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
+    let _ = input;
+    match rel {
+        // An update may leave what a filter lets through: only the row before tells that it was there.
+        Rel::Calc(Calc { filter: Some(_), .. }) => true,
+        Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
+        Rel::WindowAggregate { .. } => true,
+    }
+}
+
+/// Tells a relation that makes changes whether to emit `-U`, and what its inputs carry.
+fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
+    let _ = (required, inputs);
+    match rel {
+        Rel::Scan(_)
+        | Rel::Values { .. }
+        | Rel::Calc(_)
+        | Rel::Union { .. }
+        | Rel::WindowTable { .. }
+        | Rel::WindowAggregate { .. } => {}
+    }
+}
+
+/// The sets of columns, ascending, that tell which row an update of the relation means.
+fn upsert_keys(rel: &Rel) -> Vec<Vec<usize>> {
+    match rel {
+        Rel::Calc(calc) => {
+            let place = |column: &usize| {
+                calc.projection
+                    .iter()
+                    .position(|e| matches!(e, crate::expr::Expr::Column { index, .. } if index == column))
+            };
+            let moved = |key: &Vec<usize>| {
+                let mut key: Vec<usize> = key.iter().map(place).collect::<Option<_>>()?;
+                key.sort_unstable();
+                Some(key)
+            };
+            upsert_keys(&calc.input).iter().filter_map(moved).collect()
+        }
+        _ => vec![],
+    }
+}
+
+/// The relation that makes the changes, for a message.
+fn producer(rel: &Rel, modes: &Modes) -> String {
+    if let Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } = rel {
+        let found = rel.inputs().into_iter().zip(&modes.inputs).find(|(_, m)| !m.mode.is_insert_only());
+        if let Some((input, modes)) = found {
+            return producer(input, modes);
+        }
+    }
+    name(rel)
+}
+
+fn changes(mode: ChangelogMode) -> &'static str {
+    match (mode.update, mode.delete) {
+        (true, true) => "updates and deletions",
+        (true, false) => "updates",
+        _ => "deletions",
+    }
+}
+
+fn name(rel: &Rel) -> String {
+    match rel {
+        Rel::Scan(scan) => format!("TableSourceScan(table=[{}])", scan.table.name),
+        Rel::Values { .. } => "Values".to_owned(),
+        Rel::Calc(_) => "Calc".to_owned(),
+        Rel::Union { .. } => "Union".to_owned(),
+        Rel::WindowTable { spec, input, .. } => {
+            format!("WindowTableFunction(window=[{}])", display::window(&spec.window, spec.rowtime, input.schema()))
+        }
+        Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
+    }
+}
