@@ -20,6 +20,8 @@
 pub mod deletion;
 pub mod fsck;
 pub mod manifest;
+#[cfg(test)]
+mod model;
 pub mod pending;
 pub mod restore;
 pub mod retention;

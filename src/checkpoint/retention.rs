@@ -5,7 +5,7 @@
 //! one, which is never marked; 3. a manifest goes after the state objects that it names, so that whoever goes on after a
 //! crash still knows them; 4. a kept manifest that cannot be read stops everything.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::manifest::Manifest;
 use super::{is_manifest, job_prefix, savepoint_prefix, state_prefix};
@@ -76,7 +76,8 @@ impl Retention {
 
     /// Deletes objects and rows of checkpoints that are marked `DELETING`.
     async fn delete(&mut self, doomed: &[Snapshot]) -> Result<()> {
-        let mut keys = HashSet::new();
+        // Ordered, so that a test's crash in the middle comes at the same object each time.
+        let mut keys = BTreeSet::new();
         for snapshot in doomed {
             keys.extend(self.keys_of_doomed(snapshot).await?);
         }

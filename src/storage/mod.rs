@@ -13,6 +13,8 @@
 //! `Corrupt` for callers that know it was there; wrong bytes are `Corrupt` (`object_corrupt`). Messages name the
 //! operation and the object. A call that failed as unavailable may have had its effect: repeat it.
 
+#[cfg(test)]
+pub(crate) mod faulty;
 mod key;
 mod local;
 mod open;

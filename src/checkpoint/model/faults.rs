@@ -1,0 +1,165 @@
+//! Every kind of fault at every request of a job's life: the job goes on or recovers, and no snapshot that is listed as
+//! completed is ever unreadable.
+
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+
+use super::steps::Step;
+use super::*;
+use crate::crash::here;
+use crate::metadata::SnapshotKind;
+use crate::storage::faulty::Fault;
+
+/// A life with everything in it; all steps concern the same job.
+const LIFE: &[Step] = &[
+    Step::Submit,
+    Step::Checkpoint(0),
+    Step::Checkpoint(0),
+    Step::Begin(0, SnapshotKind::Savepoint),
+    Step::Gc,
+    Step::Continue(0),
+    Step::Savepoint(0),
+    Step::Checkpoint(0),
+    Step::Checkpoint(0),
+    Step::Failover(0),
+    Step::Checkpoint(0),
+    Step::Savepoint(0),
+    Step::DeleteSavepoint(0),
+    Step::Gc,
+    Step::Cancel(0),
+    Step::Restart(0),
+    Step::Checkpoint(0),
+    Step::Cancel(0),
+    Step::DeleteJob(0, true),
+];
+
+const FAULTS: &[Fault] = &[
+    Fault::ServerError,
+    Fault::TimeoutAfterSuccess,
+    Fault::DiskFull,
+    Fault::ConnectionCut,
+    Fault::ConnectionCutAfterSuccess,
+    Fault::Slow(1),
+];
+
+/// Seed of the operators' work, and so of the lengths and names of all files.
+const SEED: u64 = 7;
+
+/// Lives once with a fault at the `at`-th request; answers how many requests there were. A fault lasts until the step
+/// after it: the disk is freed, the connection comes back. `ends` = the process ends with it.
+async fn live(at: u64, fault: Option<Fault>, ends: bool) -> u64 {
+    let mut world = World::new(SEED).await;
+    world.log.push(format!("{fault:?} at request {at}, the process ends: {ends}"));
+    let mut planned = fault;
+    let mut refused = 0;
+    for step in LIFE {
+        world.log.push(format!("{step:?}"));
+        // Requests of the checks between the steps do not count.
+        let before = world.faults.requests();
+        if let Some(fault) = planned
+            && let Some(n) = at.checked_sub(world.requests)
+        {
+            world.faults.plan(n, fault);
+        }
+        let outcome = world.step(*step).await;
+        world.requests += world.faults.requests() - before;
+        let came = world.faults.mend();
+        if came {
+            planned = None;
+        }
+        match outcome {
+            Ok(()) if came && ends => world.start_again().await,
+            Ok(()) => {}
+            Err(error) => {
+                assert!(came, "{step:?} failed by itself: {error}\n{}", world.story());
+                refused += 1;
+                if ends {
+                    world.start_again().await;
+                } else {
+                    let ids: Vec<JobId> = world.jobs.iter().filter(|j| j.runs).map(|j| j.row.id).collect();
+                    for id in ids {
+                        match step {
+                            Step::Failover(_) | Step::Restart(_) => world.failover(id).await.unwrap(),
+                            _ => world.give_up(id).await,
+                        }
+                    }
+                }
+            }
+        }
+        world.forget_deleted().await;
+        world.check().await;
+    }
+    assert!(refused <= 1, "one fault refuses one step at most\n{}", world.story());
+    // What the fault left over goes with the next cleaning; a running job can still be checkpointed and deleted.
+    if world.jobs.iter().any(|j| j.runs) {
+        world.step(Step::Checkpoint(0)).await.unwrap();
+        world.step(Step::Cancel(0)).await.unwrap();
+    }
+    for _ in 0..world.jobs.len() {
+        world.step(Step::DeleteJob(0, true)).await.unwrap();
+        world.forget_deleted().await;
+    }
+    world.step(Step::Gc).await.unwrap();
+    let left = world.store.list("").await.unwrap();
+    assert!(left.is_empty(), "{left:?}\n{}", world.story());
+    assert_eq!(world.rows().await, [], "{}", world.story());
+    world.requests
+}
+
+#[test]
+fn any_fault_at_any_request_leaves_every_listed_snapshot_whole() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let requests = runtime.block_on(live(0, None, false));
+    assert!(requests > 60, "a life has {requests} requests");
+    let mut lives = 0;
+    for at in 0..requests {
+        for fault in FAULTS {
+            for ends in [false, true] {
+                runtime.block_on(live(at, Some(*fault), ends));
+                lives += 1;
+            }
+        }
+    }
+    println!("{lives} lives of {requests} requests");
+}
+
+/// The process ends at each point of each step.
+#[test]
+fn a_crash_at_any_point_leaves_every_listed_snapshot_whole() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut crashes = 0;
+    for at in 0..LIFE.len() {
+        for n in 1.. {
+            let came = runtime.block_on(async {
+                let mut world = World::new(SEED).await;
+                let mut came = false;
+                for (number, step) in LIFE.iter().enumerate() {
+                    world.log.push(format!("{step:?}"));
+                    here::arm((number == at).then_some(n));
+                    let outcome = AssertUnwindSafe(world.step(*step)).catch_unwind().await;
+                    here::arm(None);
+                    match outcome {
+                        Ok(done) => done.unwrap(),
+                        Err(panic) if panic.is::<here::Crash>() => {
+                            came = true;
+                            world.log.push(format!("crash at its point {n}"));
+                            world.start_again().await;
+                        }
+                        Err(panic) => std::panic::resume_unwind(panic),
+                    }
+                    world.forget_deleted().await;
+                    world.check().await;
+                }
+                world.step(Step::Gc).await.unwrap();
+                came
+            });
+            if !came {
+                break;
+            }
+            crashes += 1;
+        }
+    }
+    println!("{crashes} crashes");
+    assert!(crashes > 40, "{crashes}");
+}
