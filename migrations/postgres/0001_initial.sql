@@ -19,7 +19,13 @@ CREATE TABLE jobs (
     ended_ms           BIGINT,
     updated_ms         BIGINT NOT NULL,
     -- Handed out once each, failed snapshots included.
-    next_checkpoint_id BIGINT NOT NULL DEFAULT 1
+    next_checkpoint_id BIGINT NOT NULL DEFAULT 1,
+    -- Of sql, plan and settings; the others are in job_versions.
+    version            BIGINT NOT NULL DEFAULT 1 CHECK (version > 0),
+    -- JSON: the snapshot that a restart named, until the job has a checkpoint of its own made from it.
+    restart_from       TEXT,
+    -- JSON: what the newest attempt was restored from.
+    restored           TEXT
 );
 CREATE UNIQUE INDEX jobs_live_name ON jobs (name) WHERE status NOT IN ('CANCELED', 'FAILED', 'FINISHED');
 CREATE INDEX jobs_by_name ON jobs (name, created_ms, id);
@@ -77,6 +83,47 @@ CREATE TABLE job_exceptions (
     task    TEXT
 );
 CREATE INDEX job_exceptions_by_job ON job_exceptions (job_id, seq);
+
+-- Snapshots that jobs were submitted with and still need: what is held is not deleted.
+CREATE TABLE snapshot_holds (
+    job_id      TEXT COLLATE "C" NOT NULL PRIMARY KEY CONSTRAINT snapshot_holds_job REFERENCES jobs (id) ON DELETE CASCADE,
+    snapshot_id TEXT COLLATE "C" NOT NULL,
+    mode        TEXT NOT NULL CHECK (mode IN ('NO_CLAIM', 'CLAIM'))
+);
+CREATE INDEX snapshot_holds_by_snapshot ON snapshot_holds (snapshot_id);
+CREATE UNIQUE INDEX snapshot_holds_claim ON snapshot_holds (snapshot_id) WHERE mode = 'CLAIM';
+
+-- What a job was before it was upgraded, and is upgraded to.
+CREATE TABLE job_versions (
+    job_id     TEXT COLLATE "C" NOT NULL CONSTRAINT job_versions_job REFERENCES jobs (id) ON DELETE CASCADE,
+    version    BIGINT NOT NULL CHECK (version > 0),
+    sql        TEXT   NOT NULL,
+    plan       TEXT   NOT NULL,
+    settings   TEXT   NOT NULL,
+    created_ms BIGINT NOT NULL,
+    PRIMARY KEY (job_id, version)
+);
+
+CREATE TABLE job_upgrades (
+    id           TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    job_id       TEXT COLLATE "C" NOT NULL CONSTRAINT job_upgrades_job REFERENCES jobs (id) ON DELETE CASCADE,
+    from_version BIGINT NOT NULL,
+    to_version   BIGINT NOT NULL,
+    status       TEXT   NOT NULL CHECK (status IN ('SAVEPOINT', 'STARTING', 'COMPLETED', 'ROLLING_BACK', 'ROLLED_BACK', 'FAILED')),
+    allow_non_restored_state BIGINT NOT NULL CHECK (allow_non_restored_state IN (0, 1)),
+    limit_ms     BIGINT NOT NULL CHECK (limit_ms > 0),
+    -- JSON: what happens to each operator's state.
+    operators    TEXT   NOT NULL,
+    -- The savepoint that the old version stops with.
+    snapshot_id  TEXT,
+    location     TEXT,
+    failure      TEXT,
+    created_ms   BIGINT NOT NULL,
+    started_ms   BIGINT,
+    ended_ms     BIGINT,
+    CONSTRAINT job_upgrades_version UNIQUE (job_id, to_version)
+);
+CREATE UNIQUE INDEX job_upgrades_active ON job_upgrades (job_id) WHERE status IN ('SAVEPOINT', 'STARTING', 'ROLLING_BACK');
 
 -- Long actions of the service (fsck, drills): recorded before they begin, with their report for good.
 CREATE TABLE actions (

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use crate::error::Place;
 use crate::job::Warning;
 use crate::metadata::{
-    CheckpointMode, CheckpointSettings, DesiredStatus, Job, JobException, JobStatus, OnCancel, RestartStrategy,
-    Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger,
+    CheckpointMode, CheckpointSettings, DesiredStatus, Job, JobException, JobStatus, OnCancel, OnCorrupt,
+    RestartStrategy, Restored, Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger,
 };
 
 /// A job.
@@ -28,6 +28,15 @@ pub struct JobView {
     /// The snapshot that it was submitted with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_from: Option<String>,
+    /// What its newest attempt was restored from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Restored>,
+    /// What happens when its newest snapshot cannot be read.
+    #[serde(default = "fail")]
+    pub on_corrupt: OnCorrupt,
+    /// Of SQL text, plan and settings; an upgrade raises it.
+    #[serde(default)]
+    pub version: u64,
     pub labels: BTreeMap<String, String>,
     /// Count of starts.
     pub attempt: u64,
@@ -71,6 +80,10 @@ impl From<&CheckpointSettings> for CheckpointingView {
     }
 }
 
+fn fail() -> OnCorrupt {
+    OnCorrupt::Fail
+}
+
 impl JobView {
     /// A job with its warnings.
     pub fn new(job: &Job, warnings: Vec<Warning>) -> Self {
@@ -86,6 +99,9 @@ impl JobView {
             checkpointing: (&s.checkpointing).into(),
             restart: s.restart.clone(),
             restored_from: s.restore.as_ref().map(|r| r.manifest.clone()),
+            restored: job.restored.clone(),
+            on_corrupt: s.on_corrupt,
+            version: job.version,
             labels: s.labels.clone(),
             attempt: job.attempt,
             restarts: job.restarts,

@@ -32,6 +32,10 @@ pub struct Manifest {
     pub attempt: u64,
     pub kind: SnapshotKind,
     pub trigger: SnapshotTrigger,
+    /// Whether event time was moved to its end before it was taken (stop with drain): rows that a job restored from it
+    /// reads later are all late.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drained: bool,
     pub created_ms: i64,
     /// This object's own key; object keys below are relative to the same root.
     pub key: String,
@@ -217,6 +221,7 @@ mod tests {
             attempt: 2,
             kind: SnapshotKind::Checkpoint,
             trigger: SnapshotTrigger::Periodic,
+            drained: false,
             created_ms: 1,
             key: "jobs/x/chk-7-2/_metadata".into(),
             sql: "INSERT INTO a SELECT * FROM b".into(),

@@ -12,7 +12,7 @@ use super::{is_manifest, job_prefix, savepoint_prefix, state_prefix};
 use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
-use crate::metadata::{Metadata, Snapshot, SnapshotKind};
+use crate::metadata::{Metadata, Snapshot, SnapshotKind, SnapshotStatus};
 use crate::storage::Store;
 
 /// The store has checkpoints that the database does not know.
@@ -54,7 +54,9 @@ impl Retention {
                 .filter(|s| s.kind == SnapshotKind::Checkpoint),
         );
         let ids: Vec<SnapshotId> = doomed.iter().map(|s| s.id).collect();
-        self.metadata.mark_deleting(&ids).await?;
+        let ids = self.metadata.mark_deleting(&ids).await?;
+        // The others are held by jobs that were restored from them.
+        doomed.retain(|s| ids.contains(&s.id));
         // What an earlier retirement could not finish.
         doomed.extend(self.deleting(SnapshotKind::Checkpoint).await?.into_iter().filter(|s| !ids.contains(&s.id)));
         if doomed.is_empty() {
@@ -72,6 +74,37 @@ impl Retention {
             self.delete(&doomed).await?;
         }
         Ok(doomed.len())
+    }
+
+    /// Deletes the snapshot that the job has claimed, once it has as many checkpoints of its own as it retains.
+    pub async fn subsume_claimed(&mut self, retained: u32) -> Result<()> {
+        let Some(claimed) = self.metadata.claimed_snapshot(self.job).await? else { return Ok(()) };
+        if self.metadata.completed_beyond(self.job, retained.saturating_sub(1)).await?.is_empty() {
+            return Ok(());
+        }
+        if !self.metadata.subsume_claimed(self.job, claimed.id).await? {
+            let foreign = claimed.kind == SnapshotKind::Checkpoint;
+            if foreign && !self.metadata.job(claimed.job_id).await?.status.is_terminal() {
+                tracing::info!(job.id = %self.job, location = claimed.location, "the claimed checkpoint's own job was restarted and retires it itself");
+                self.metadata.release_hold(self.job).await?;
+            }
+            return Ok(());
+        }
+        crate::crash::point("claim-1-marked");
+        match claimed.kind {
+            SnapshotKind::Savepoint => {
+                delete_savepoint_objects(&self.store, &claimed).await.or_else(gone)?;
+                self.metadata.delete_snapshot_rows(&[claimed.id]).await?;
+            }
+            SnapshotKind::Checkpoint => {
+                let mut owner = Retention::new(self.metadata.clone(), self.store.clone(), claimed.job_id);
+                let doomed = owner.deleting(SnapshotKind::Checkpoint).await?;
+                owner.delete(&doomed).await?;
+            }
+        }
+        self.metadata.release_hold(self.job).await?;
+        tracing::info!(job.id = %self.job, location = claimed.location, "deleted the claimed snapshot: it is subsumed");
+        Ok(())
     }
 
     /// Deletes objects and rows of checkpoints that are marked `DELETING`.
@@ -192,14 +225,19 @@ impl Retention {
         Ok(count)
     }
 
-    /// Deletes all checkpoints of the job, with their rows (`on_cancel: delete`, or the job itself is deleted).
+    /// Deletes all checkpoints of the job, with their rows (`on_cancel: delete`, or the job itself is deleted); those that
+    /// another job holds stay.
     pub async fn delete_all(&mut self) -> Result<()> {
-        let ids: Vec<SnapshotId> = self.kept().await?.iter().map(|s| s.id).collect();
-        self.metadata.mark_deleting(&ids).await?;
+        let all = self.kept().await?;
+        let ids = self.metadata.mark_deleting(&all.iter().map(|s| s.id).collect::<Vec<_>>()).await?;
         crash::point("delete-checkpoints-marked");
+        let mut held = HashSet::new();
+        for snapshot in all.iter().filter(|s| !ids.contains(&s.id)) {
+            held.extend(self.keys_of(snapshot).await?);
+        }
         let marked = self.deleting(SnapshotKind::Checkpoint).await?;
-        let keys = self.store.list(&format!("{}/", job_prefix(self.job))).await?.into_iter().map(|o| o.key).collect();
-        delete_objects(&self.store, keys).await?;
+        let there = self.store.list(&format!("{}/", job_prefix(self.job))).await?.into_iter().map(|o| o.key);
+        delete_objects(&self.store, there.filter(|key| !held.contains(key)).collect()).await?;
         crash::point("delete-checkpoints-objects");
         self.metadata.delete_snapshot_rows(&marked.iter().map(|s| s.id).collect::<Vec<_>>()).await?;
         self.keys.clear();
@@ -219,15 +257,34 @@ async fn delete_objects(store: &Store, keys: Vec<String>) -> Result<()> {
 
 /// Deletes a savepoint: row `DELETING`, its objects (all under its own prefix, shared with nothing), row.
 pub async fn delete_savepoint(metadata: &Metadata, own: &Store, savepoint: &Snapshot) -> Result<()> {
-    metadata.mark_deleting(&[savepoint.id]).await?;
-    crash::point("delete-savepoint-marked");
-    match delete_savepoint_objects(own, savepoint).await {
-        // The folder that it was written to is gone: nothing is left to delete.
-        Err(error) if error.kind == ErrorKind::NotFound => {}
-        deleted => deleted?,
+    // Once it is marked, it is decided: whoever claimed it finds it gone.
+    if savepoint.status != SnapshotStatus::Deleting && metadata.mark_deleting(&[savepoint.id]).await?.is_empty() {
+        let holders = metadata.holders_of(savepoint.id).await?;
+        if !holders.is_empty() {
+            return Err(in_use(&format!("savepoint {}", savepoint.id), &holders));
+        }
     }
+    crash::point("delete-savepoint-marked");
+    delete_savepoint_objects(own, savepoint).await.or_else(gone)?;
     crash::point("delete-savepoint-objects");
     metadata.delete_snapshot_rows(&[savepoint.id]).await
+}
+
+/// The error for what other jobs still need.
+pub fn in_use(what: &str, holders: &[JobId]) -> Error {
+    let holders: Vec<String> = holders.iter().map(JobId::to_string).collect();
+    Error::conflict(
+        "snapshot_in_use",
+        format!(
+            "{what} is needed by jobs that were restored from it: {}; wait until each has a checkpoint of its own, or delete them",
+            holders.join(", ")
+        ),
+    )
+}
+
+/// The folder that a savepoint was written to is gone: nothing is left to delete.
+fn gone(error: Error) -> Result<()> {
+    if error.kind == ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// Deletes a savepoint's objects, wherever they are; `NotFound` if its store is gone.

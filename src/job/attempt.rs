@@ -227,6 +227,7 @@ impl Attempt<'_> {
             }
             self.goal = Goal::Stop;
             self.draining = Some((target, reply));
+            self.checkpoints.set_drained();
             self.execution.drain();
             return;
         } else {

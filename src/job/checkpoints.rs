@@ -70,6 +70,8 @@ pub struct Checkpoints {
     retention: Arc<Mutex<Retention>>,
     queue: VecDeque<Requested>,
     current: Option<Current>,
+    /// Event time was moved to its end: what is taken now can only be restored to read nothing more.
+    drained: bool,
     /// Per operator and subtask: files that the newest checkpoint stored.
     known: HashMap<(OperatorId, usize), Arc<KnownFiles>>,
     last_trigger_ms: i64,
@@ -94,6 +96,7 @@ impl Checkpoints {
             retention,
             queue: VecDeque::new(),
             current: None,
+            drained: false,
             known,
             last_trigger_ms: now_ms(),
             last_end_ms: None,
@@ -156,6 +159,11 @@ impl Checkpoints {
     /// When the current snapshot expires.
     pub fn deadline_ms(&self) -> Option<i64> {
         self.current.as_ref().map(|c| c.pending.deadline_ms())
+    }
+
+    /// Notes that the sources were told to drain.
+    pub fn set_drained(&mut self) {
+        self.drained = true;
     }
 
     /// Notes that a periodic checkpoint could not even be requested, so that the next try comes an interval later.
@@ -268,7 +276,7 @@ impl Checkpoints {
 
     async fn publish(&mut self) -> Result<Option<Outcome>> {
         let Some(current) = &mut self.current else { return Ok(None) };
-        let manifest = manifest_of(&self.job, current, &self.context.store)?;
+        let manifest = manifest_of(&self.job, current, &self.context.store, self.drained)?;
         let not_stored =
             |e: &Error| Error::unavailable("manifest_not_stored", format!("storing {} failed: {e}", manifest.key));
         match current.requested.store.put_if_absent(&manifest.key, manifest.encode()?).await {
@@ -348,8 +356,12 @@ impl Checkpoints {
         let (retention, retained, job) =
             (Arc::clone(&self.retention), self.job.settings.checkpointing.retained, self.job.id);
         tokio::spawn(async move {
-            if let Err(error) = retention.lock().await.retire(retained).await {
+            let mut retention = retention.lock().await;
+            if let Err(error) = retention.retire(retained).await {
                 tracing::warn!(job.id = %job, %error, "retiring old checkpoints failed; the next checkpoint tries again");
+            }
+            if let Err(error) = retention.subsume_claimed(retained).await {
+                tracing::warn!(job.id = %job, %error, "deleting the claimed snapshot failed; the next checkpoint tries again");
             }
         });
     }
@@ -458,7 +470,7 @@ fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle<()>>) {
     });
 }
 
-fn manifest_of(job: &Job, current: &mut Current, own: &Store) -> Result<Manifest> {
+fn manifest_of(job: &Job, current: &mut Current, own: &Store, drained: bool) -> Result<Manifest> {
     let snapshot = &current.requested.snapshot;
     let key = current
         .requested
@@ -481,6 +493,7 @@ fn manifest_of(job: &Job, current: &mut Current, own: &Store) -> Result<Manifest
         attempt: snapshot.attempt,
         kind: snapshot.kind,
         trigger: snapshot.trigger,
+        drained,
         created_ms: snapshot.started_ms,
         key,
         sql: job.sql.clone(),

@@ -18,6 +18,7 @@ pub mod preflight;
 pub mod prepare;
 pub mod query;
 pub mod restart;
+pub mod restore_point;
 pub mod retry;
 pub mod service;
 pub mod settings;
@@ -40,6 +41,7 @@ use crate::storage::Store;
 pub use cleaning::FsckRequest;
 pub use command::{Command, SavepointRequest, StopRequest};
 pub use preflight::Warning;
+pub use restore_point::RestartRequest;
 pub use service::JobService;
 pub use settings::SubmitRequest;
 

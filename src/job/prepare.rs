@@ -64,10 +64,11 @@ async fn restore_state(
     dir: &std::path::Path,
 ) -> Result<HashMap<OperatorId, LocalOperator>> {
     let own = retry!(context.metadata.latest_for_recovery(job.id))?;
-    let (location, allow_non_restored) = match (&own, &job.settings.restore) {
-        (Some(snapshot), _) => (snapshot.location.clone(), false),
-        (None, Some(restore)) => (restore.manifest.clone(), restore.allow_non_restored_state),
-        (None, None) => return Ok(HashMap::new()),
+    let (location, allow_non_restored) = match (&job.restart_from, &own, &job.settings.restore) {
+        (Some(named), ..) => (named.manifest.clone(), named.allow_non_restored_state),
+        (None, Some(snapshot), _) => (snapshot.location.clone(), false),
+        (None, None, Some(restore)) => (restore.manifest.clone(), restore.allow_non_restored_state),
+        (None, None, None) => return Ok(HashMap::new()),
     };
     let since = std::time::Instant::now();
     let (store, manifest) = restore::load(&context.store, &location).await?;
@@ -76,7 +77,8 @@ async fn restore_state(
         vertex_parallelism(vertex.and_then(|v| v.parallelism), job.settings.parallelism)
     };
     let plan = restore::plan(&manifest, &job.plan, parallelism_of, job.settings.max_parallelism, allow_non_restored)?;
-    let share = manifest.job_id == job.id && manifest.kind == SnapshotKind::Checkpoint;
+    // Only the newest completed checkpoint's files are certain to stay until the next one is completed.
+    let share = own.as_ref().is_some_and(|s| s.id == manifest.snapshot_id) && manifest.kind == SnapshotKind::Checkpoint;
     let local = restore::download(plan, &store, &dir.join("restore"), context.settings.transfer_threads, share).await?;
     tracing::info!(
         job.id = %job.id,

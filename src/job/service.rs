@@ -7,17 +7,17 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::preflight::{Warning, check_job};
-use super::settings::{RestoreRequest, SubmitRequest, resolve};
+use super::restore_point::{RestartRequest, restore_option};
+use super::settings::{SubmitRequest, resolve};
 use super::{Command, Context, SavepointRequest, StopRequest};
 use crate::checkpoint::deletion::delete_job;
-use crate::checkpoint::restore;
-use crate::checkpoint::retention::delete_savepoint;
+use crate::checkpoint::retention::{delete_savepoint, in_use};
 use crate::clock::now_ms;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
 use crate::metadata::{
-    DesiredStatus, Inserted, Job, JobException, JobFilter, JobSettings, JobStatus, RestoreSource, Snapshot,
-    SnapshotKind, SnapshotStatus, SnapshotTrigger,
+    DesiredStatus, Inserted, Job, JobException, JobFilter, JobSettings, JobStatus, Snapshot, SnapshotKind,
+    SnapshotStatus, SnapshotTrigger,
 };
 use crate::runtime::metrics::TaskMetrics;
 use crate::sql;
@@ -32,7 +32,7 @@ const MAX_SAVEPOINTS: u32 = 10_000;
 /// See the module text. Cheap to clone.
 #[derive(Clone)]
 pub struct JobService {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
 }
 
 /// The answer to a submit.
@@ -73,7 +73,10 @@ impl JobService {
             .clone()
             .or_else(|| planned.options.get("pipeline.name").cloned())
             .unwrap_or_else(|| format!("insert-into_{}", planned.sinks.join("_")));
-        let restore = request.restore.clone().or_else(|| restore_option(&planned.options));
+        let restore = match &request.restore {
+            Some(restore) => Some(restore.clone()),
+            None => restore_option(&planned.options)?,
+        };
         if let Some(restore) = &restore {
             settings.restore = Some(
                 self.resolve_restore(restore, &name, request, &mut settings.max_parallelism, &planned.graph).await?,
@@ -111,6 +114,9 @@ impl JobService {
             started_ms: None,
             ended_ms: None,
             updated_ms: now,
+            version: 1,
+            restart_from: None,
+            restored: None,
         };
         let body =
             serde_json::to_vec(request).map_err(|e| Error::internal("encoding a request failed").caused_by(&e))?;
@@ -128,56 +134,6 @@ impl JobService {
             Inserted::Replayed(job) => Submitted { job: *job, created: false },
         };
         Ok((submitted, planned.warnings))
-    }
-
-    /// Finds the snapshot that a request or the script names, and checks that its state fits the plan.
-    async fn resolve_restore(
-        &self,
-        restore: &RestoreRequest,
-        name: &str,
-        request: &SubmitRequest,
-        max_parallelism: &mut u32,
-        plan: &crate::graph::JobGraph,
-    ) -> Result<RestoreSource> {
-        let at = |e: Error| if e.place.is_none() { e.at_pointer("/restore/from") } else { e };
-        let manifest = self.locate(&restore.from, name).await.map_err(at)?;
-        let (_, loaded) = restore::load(&self.context.store, &manifest).await.map_err(at)?;
-        if request.max_parallelism.is_none() {
-            *max_parallelism = loaded.settings.max_parallelism;
-        }
-        restore::plan(&loaded, plan, |_| 1, *max_parallelism, restore.allow_non_restored_state).map_err(at)?;
-        Ok(RestoreSource { manifest, allow_non_restored_state: restore.allow_non_restored_state })
-    }
-
-    async fn locate(&self, from: &str, name: &str) -> Result<String> {
-        if from == "latest" {
-            let job = self.context.metadata.job_by_name(name).await?.ok_or_else(|| {
-                Error::not_found(
-                    "no_job_to_restore",
-                    format!("there is no earlier job named '{name}' whose latest snapshot could be restored"),
-                )
-            })?;
-            let latest = self
-                .context
-                .metadata
-                .latest_completed(job.id, &[SnapshotKind::Checkpoint, SnapshotKind::Savepoint])
-                .await?;
-            let latest = latest.ok_or_else(|| {
-                Error::not_found("no_snapshot", format!("job '{name}' ({}) has no completed snapshot", job.id))
-            })?;
-            return Ok(latest.location);
-        }
-        if from.contains("://") || from.starts_with('/') {
-            return Ok(from.to_owned());
-        }
-        let id: SnapshotId = from.parse().map_err(|_| {
-            Error::invalid("invalid_restore", format!("'{from}' is neither 'latest', nor a snapshot id, nor a URI"))
-        })?;
-        let snapshot = self.context.metadata.snapshot(id).await?;
-        if snapshot.status != SnapshotStatus::Completed {
-            return Err(Error::conflict("snapshot_not_completed", format!("snapshot {id} is {}", snapshot.status)));
-        }
-        Ok(snapshot.location)
     }
 
     /// The job with this id, or the newest (the live one, if any) with this name.
@@ -311,15 +267,16 @@ impl JobService {
         }
     }
 
-    /// Starts a terminal job again, from its newest snapshot.
-    pub async fn restart(&self, job: &Job) -> Result<Job> {
+    /// Starts a terminal job again, from its newest snapshot or the one that the request names.
+    pub async fn restart(&self, job: &Job, request: &RestartRequest) -> Result<Job> {
         if !job.status.is_terminal() {
             return Err(Error::conflict(
                 "job_not_terminal",
                 format!("job {} is {}; cancel or stop it first, then restart it", job.id, job.status),
             ));
         }
-        if !self.context.metadata.reset_for_restart(job.id, now_ms()).await? {
+        let from = self.restart_source(job, request).await?;
+        if !self.context.metadata.reset_for_restart(job.id, from.as_ref(), now_ms()).await? {
             if self.context.metadata.job(job.id).await?.desired == DesiredStatus::Deleted {
                 return Err(Error::conflict("job_being_deleted", format!("job {} is being deleted", job.id)));
             }
@@ -345,6 +302,10 @@ impl JobService {
                 "job_has_savepoints",
                 format!("job {} has {kept} savepoints; delete them first, or pass delete_savepoints=true", job.id),
             ));
+        }
+        let holders = self.context.metadata.holders_of_job(job.id).await?;
+        if !holders.is_empty() {
+            return Err(in_use(&format!("a snapshot of job {}", job.id), &holders));
         }
         delete_job(&self.context.metadata, &self.context.store, job.id, with_savepoints, now_ms()).await.map_err(|e| {
             let begun = "; the deletion has begun and is finished by itself when the store answers";
@@ -391,15 +352,4 @@ impl JobService {
         }
         delete_savepoint(&self.context.metadata, &self.context.store, savepoint).await
     }
-}
-
-/// Flink's options for the snapshot to start from: the new names, then the older ones.
-fn restore_option(options: &std::collections::BTreeMap<String, String>) -> Option<RestoreRequest> {
-    let either = |suffix: &str| {
-        options
-            .get(&format!("execution.state-recovery.{suffix}"))
-            .or_else(|| options.get(&format!("execution.savepoint.{suffix}")))
-    };
-    let allow = either("ignore-unclaimed-state").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-    either("path").map(|path| RestoreRequest { from: path.clone(), allow_non_restored_state: allow })
 }

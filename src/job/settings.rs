@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::graph::DEFAULT_MAX_PARALLELISM;
-use crate::metadata::{CheckpointMode, CheckpointSettings, JobSettings, OnCancel, RestartStrategy};
+use crate::metadata::{CheckpointMode, CheckpointSettings, JobSettings, OnCancel, OnCorrupt, RestartStrategy};
 use crate::sql::duration::parse_ms;
+
+pub use super::restore_point::{RestoreFrom, RestoreRequest};
 
 /// Shortest checkpoint interval, ms (Flink's lower limit is 10 ms).
 pub const MIN_INTERVAL_MS: u64 = 10;
@@ -43,6 +45,9 @@ pub struct SubmitRequest {
     pub restart: Option<RestartStrategy>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreRequest>,
+    /// What to do when the newest snapshot cannot be read; default: `fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_corrupt: Option<OnCorrupt>,
     /// For filtering lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
@@ -66,17 +71,6 @@ pub struct CheckpointingRequest {
     pub on_cancel: Option<OnCancel>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<CheckpointMode>,
-}
-
-/// The snapshot to start from.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RestoreRequest {
-    /// `latest` (of the newest job with the same name), a snapshot's id, or the URI of a snapshot.
-    pub from: String,
-    /// Whether state that no operator of the new plan claims may be dropped.
-    #[serde(default)]
-    pub allow_non_restored_state: bool,
 }
 
 /// Resolves everything but `restore`. Errors carry a JSON pointer if the body is wrong, else name the `SET` option.
@@ -106,7 +100,9 @@ pub fn resolve(request: &SubmitRequest, options: &BTreeMap<String, String>, serv
         None => restart_option(options)?.unwrap_or_default(),
     };
     let labels = request.labels.clone().unwrap_or_default();
-    let settings = JobSettings { parallelism, max_parallelism, checkpointing, restart, restore: None, labels };
+    let on_corrupt = request.on_corrupt.unwrap_or(OnCorrupt::Fail);
+    let settings =
+        JobSettings { parallelism, max_parallelism, checkpointing, restart, restore: None, on_corrupt, labels };
     check(request, &settings)?;
     Ok(settings)
 }

@@ -23,12 +23,24 @@ pub struct JobState {
     pub attempt: u64,
 }
 
+/// What marking a job did.
+enum Marked {
+    Yes,
+    /// It has not ended, or is not there.
+    No,
+    Held,
+}
+
 impl Metadata {
     /// Marks an ended job and its checkpoints (and its savepoints, if wanted) as being deleted, all or nothing.
-    /// `job_not_terminal` if it has not ended. Repeating the call is safe.
+    /// `job_not_terminal` if it has not ended, `snapshot_in_use` if another job holds one of its snapshots. Repeating the
+    /// call is safe.
     pub async fn begin_job_deletion(&self, id: JobId, with_savepoints: bool, now_ms: i64) -> Result<()> {
         const JOB: &str =
             concat!("UPDATE jobs SET desired = 'DELETED', updated_ms = $2 WHERE id = $1 AND status IN ", terminal!());
+        // A statement of its own, so that the next one sees the holds of everybody who came before.
+        const LOCK: &str = "UPDATE snapshots SET status = status WHERE job_id = $1";
+        const HELD: &str = "SELECT COUNT(*) FROM snapshot_holds h JOIN snapshots s ON s.id = h.snapshot_id WHERE s.job_id = $1 AND h.job_id <> $1 AND s.status <> 'DELETING'";
         const SNAPSHOTS: &str = "UPDATE snapshots SET status = 'DELETING' WHERE job_id = $1 AND kind IN ($2, $3)";
         let job = id.to_string();
         let second = if with_savepoints { SnapshotKind::Savepoint } else { SnapshotKind::Checkpoint };
@@ -38,19 +50,33 @@ impl Metadata {
                     let mut tx = p.begin_with(self.begin()).await?;
                     let marked = sqlx::query(JOB).bind(&job).bind(now_ms).execute(&mut *tx).await?.rows_affected();
                     if marked > 0 {
+                        sqlx::query(LOCK).bind(&job).execute(&mut *tx).await?;
+                        let held: i64 = sqlx::query_scalar(HELD).bind(&job).fetch_one(&mut *tx).await?;
+                        if held > 0 {
+                            tx.rollback().await?;
+                            return Ok(Marked::Held);
+                        }
                         sqlx::query(SNAPSHOTS).bind(&job).bind(SnapshotKind::Checkpoint.as_str()).bind(second.as_str())
                             .execute(&mut *tx).await?;
                     }
                     tx.commit().await?;
-                    Ok(marked > 0)
+                    Ok(if marked > 0 { Marked::Yes } else { Marked::No })
                 })
             })
             .await?;
-        if marked {
-            return Ok(());
+        match marked {
+            Marked::Yes => Ok(()),
+            Marked::Held => Err(Error::conflict(
+                "snapshot_in_use",
+                format!(
+                    "job {id} has a snapshot that another job was just restored from; try again when that has a checkpoint of its own"
+                ),
+            )),
+            Marked::No => {
+                let job = self.job(id).await?;
+                Err(Error::conflict("job_not_terminal", format!("job {id} is {}: cancel it first", job.status)))
+            }
         }
-        let job = self.job(id).await?;
-        Err(Error::conflict("job_not_terminal", format!("job {id} is {}: cancel it first", job.status)))
     }
 
     /// Deletes the row of a job that is marked as being deleted, whose objects are gone, with its snapshots' rows,

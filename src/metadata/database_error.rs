@@ -31,6 +31,18 @@ const CONSTRAINTS: &[Constraint] = &[
         message: "this job has a snapshot with this client key: read that one",
     },
     Constraint {
+        name: "snapshot_holds_claim",
+        columns: "snapshot_holds.snapshot_id",
+        code: "snapshot_claimed",
+        message: "another job has claimed this snapshot: restore it with claim mode NO_CLAIM, or choose another one",
+    },
+    Constraint {
+        name: "job_upgrades_active",
+        columns: "job_upgrades.job_id",
+        code: "upgrade_in_progress",
+        message: "an upgrade of this job is under way: wait for its end",
+    },
+    Constraint {
         name: "snapshots_checkpoint_id",
         columns: "snapshots.job_id, snapshots.checkpoint_id",
         code: "checkpoint_id_taken",

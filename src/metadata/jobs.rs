@@ -3,8 +3,9 @@
 use sqlx::AssertSqlSafe;
 
 use crate::error::{Error, Result};
-use crate::id::JobId;
+use crate::id::{JobId, SnapshotId};
 
+use super::holds::{HOLD, LOCK_COMPLETED};
 use super::row::{JobRow, convert, job_columns, job_id, placeholders, storable, terminal, to_i64, to_json};
 use super::{Job, JobStatus, Metadata};
 
@@ -31,6 +32,8 @@ pub struct JobFilter {
 /// Outcome of claiming an idempotency key.
 enum Claim {
     New,
+    /// The snapshot to restore was deleted meanwhile.
+    SnapshotGone(SnapshotId),
     /// The hash and job of the request that has the key.
     Taken {
         request_hash: String,
@@ -69,7 +72,7 @@ impl Metadata {
         const INSERT: &str = concat!(
             "INSERT INTO jobs (",
             job_columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
         );
         const LABEL: &str = "INSERT INTO job_labels (job_id, key, value) VALUES ($1, $2, $3)";
 
@@ -77,6 +80,10 @@ impl Metadata {
         let plan = to_json("plan", &job.plan)?;
         let settings = to_json("settings", &job.settings)?;
         let (attempt, restarts) = (to_i64("attempt", job.attempt)?, to_i64("restarts", job.restarts)?);
+        let version = to_i64("version", job.version)?;
+        let restart_from = job.restart_from.as_ref().map(|r| to_json("restart_from", r)).transpose()?;
+        let restored = job.restored.as_ref().map(|r| to_json("restored", r)).transpose()?;
+        let hold = job.settings.restore.as_ref().and_then(|r| r.hold);
         let stored = self
             .run("storing a job", async {
                 on!(self, p => {
@@ -98,7 +105,19 @@ impl Metadata {
                         .bind(job.status.as_str()).bind(job.desired.as_str()).bind(attempt).bind(restarts)
                         .bind(&job.owner).bind(job.lease_until_ms).bind(job.failure.as_deref().map(storable))
                         .bind(job.created_ms).bind(job.started_ms).bind(job.ended_ms).bind(job.updated_ms)
+                        .bind(version).bind(&restart_from).bind(&restored)
                         .execute(&mut *tx).await?;
+                    if let Some(hold) = hold {
+                        // Locks the row, so that a retirement at this moment sees the hold, or this sees the retirement.
+                        let there = sqlx::query(LOCK_COMPLETED).bind(hold.snapshot_id.to_string())
+                            .execute(&mut *tx).await?.rows_affected();
+                        if there == 0 {
+                            tx.rollback().await?;
+                            return Ok(Claim::SnapshotGone(hold.snapshot_id));
+                        }
+                        sqlx::query(HOLD).bind(&id).bind(hold.snapshot_id.to_string()).bind(hold.mode.as_str())
+                            .execute(&mut *tx).await?;
+                    }
                     for (key, value) in &job.settings.labels {
                         sqlx::query(LABEL).bind(&id).bind(key).bind(value).execute(&mut *tx).await?;
                     }
@@ -109,6 +128,10 @@ impl Metadata {
             .await;
         match stored {
             Ok(Claim::New) => Ok(Inserted::Created),
+            Ok(Claim::SnapshotGone(id)) => Err(Error::conflict(
+                "snapshot_not_completed",
+                format!("snapshot {id} was retired or deleted at this moment; choose another one"),
+            )),
             Ok(Claim::Taken { request_hash, job }) => match idempotency {
                 Some((_, own)) if own == request_hash => Ok(Inserted::Replayed(Box::new(Job::try_from(*job)?))),
                 _ => Err(Error::conflict(

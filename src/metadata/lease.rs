@@ -11,8 +11,8 @@ use sqlx::AssertSqlSafe;
 use crate::error::Result;
 use crate::id::JobId;
 
-use super::row::{JobRow, job_columns, job_id, placeholders, storable, terminal, to_i64};
-use super::{DesiredStatus, Job, JobStatus, Metadata};
+use super::row::{JobRow, job_columns, job_id, placeholders, storable, terminal, to_i64, to_json};
+use super::{DesiredStatus, Job, JobStatus, Metadata, RestoreSource};
 
 /// The right to run a job, as one attempt of one owner. Holding the value does not prove that the lease still lasts:
 /// each write that names it does.
@@ -163,17 +163,19 @@ impl Metadata {
         Ok(changed > 0)
     }
 
-    /// Makes an ended job ready to run again; false if it has not ended, is being deleted, or does not exist. `job_name_taken` if
-    /// another job took its name.
-    pub async fn reset_for_restart(&self, id: JobId, now_ms: i64) -> Result<bool> {
+    /// Makes an ended job ready to run again; false if it has not ended, is being deleted, or does not exist.
+    /// `job_name_taken` if another job took its name. `from` names the snapshot to go on from; without it, the one that an earlier restart
+    /// named and that nothing was made from yet stays named.
+    pub async fn reset_for_restart(&self, id: JobId, from: Option<&RestoreSource>, now_ms: i64) -> Result<bool> {
         const SQL: &str = concat!(
-            "UPDATE jobs SET status = 'CREATED', desired = 'RUNNING', owner = NULL, lease_until_ms = 0, ended_ms = NULL, updated_ms = $2 ",
-            "WHERE id = $1 AND desired <> 'DELETED' AND status IN ",
+            "UPDATE jobs SET status = 'CREATED', desired = 'RUNNING', owner = NULL, lease_until_ms = 0, ended_ms = NULL, updated_ms = $2, ",
+            "restart_from = COALESCE($3, restart_from) WHERE id = $1 AND desired <> 'DELETED' AND status IN ",
             terminal!()
         );
+        let from = from.map(|f| to_json("restart_from", f)).transpose()?;
         let changed = self
             .run("making a job ready to run again", async {
-                on!(self, p => sqlx::query(SQL).bind(id.to_string()).bind(now_ms).execute(p).await.map(|done| done.rows_affected()))
+                on!(self, p => sqlx::query(SQL).bind(id.to_string()).bind(now_ms).bind(&from).execute(p).await.map(|done| done.rows_affected()))
             })
             .await;
         match changed {

@@ -27,9 +27,11 @@ mod actions;
 mod cleaning;
 mod database_error;
 mod exceptions;
+mod holds;
 mod jobs;
 mod lease;
 mod model;
+mod restores;
 mod row;
 mod snapshots;
 #[cfg(test)]

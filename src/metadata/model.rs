@@ -214,6 +214,16 @@ impl Default for RestartStrategy {
     }
 }
 
+text_enum! {
+    /// Who owns a snapshot that a job is restored from. Flink: `execution.state-recovery.claim-mode`.
+    ClaimMode {
+        /// It stays its owner's; the job references nothing of it.
+        NoClaim = "NO_CLAIM",
+        /// It becomes the job's and is deleted when it is subsumed.
+        Claim = "CLAIM",
+    }
+}
+
 /// Which snapshot a job starts from when it has none of its own yet.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RestoreSource {
@@ -221,6 +231,60 @@ pub struct RestoreSource {
     pub manifest: String,
     /// Whether state that no operator of the plan claims may be dropped.
     pub allow_non_restored_state: bool,
+    /// The snapshot's row in this database, if it has one: the job holds it until it has a checkpoint of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+impl RestoreSource {
+    /// A snapshot that the job does not hold.
+    pub fn unheld(manifest: impl Into<String>, allow_non_restored_state: bool) -> Self {
+        RestoreSource { manifest: manifest.into(), allow_non_restored_state, hold: None }
+    }
+}
+
+/// A job's need of another's snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Hold {
+    pub snapshot_id: SnapshotId,
+    pub mode: ClaimMode,
+}
+
+/// What an attempt was restored from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+pub struct Restored {
+    /// URI of the manifest.
+    pub location: String,
+    pub checkpoint_id: u64,
+    /// The attempt that was restored.
+    pub attempt: u64,
+    /// Bytes of state that were still on the working disk.
+    pub restored_local_bytes: u64,
+    /// Bytes of state that were read from the store.
+    pub restored_remote_bytes: u64,
+    pub duration_ms: u64,
+    /// Newer snapshots that could not be read and were passed over (`on_corrupt: previous`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedSnapshot>,
+}
+
+/// A snapshot that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+pub struct SkippedSnapshot {
+    /// URI of the manifest.
+    pub location: String,
+    /// Names the object.
+    pub reason: String,
+}
+
+text_enum! {
+    /// What to do when the newest snapshot cannot be read.
+    OnCorrupt {
+        /// The restore fails, and the restart strategy decides.
+        Fail = "fail",
+        /// The one before is restored: what was published since is written again.
+        Previous = "previous",
+    }
 }
 
 /// What is fixed when a job is submitted.
@@ -231,7 +295,13 @@ pub struct JobSettings {
     pub checkpointing: CheckpointSettings,
     pub restart: RestartStrategy,
     pub restore: Option<RestoreSource>,
+    #[serde(default = "fail_on_corrupt")]
+    pub on_corrupt: OnCorrupt,
     pub labels: BTreeMap<String, String>,
+}
+
+fn fail_on_corrupt() -> OnCorrupt {
+    OnCorrupt::Fail
 }
 
 #[cfg(test)]
@@ -252,6 +322,7 @@ impl JobSettings {
             checkpointing,
             restart: RestartStrategy::default(),
             restore: None,
+            on_corrupt: OnCorrupt::Fail,
             labels: BTreeMap::new(),
         }
     }
@@ -282,6 +353,12 @@ pub struct Job {
     pub started_ms: Option<i64>,
     pub ended_ms: Option<i64>,
     pub updated_ms: i64,
+    /// Of SQL text, plan and settings, from 1.
+    pub version: u64,
+    /// The snapshot that a restart named; wins over the job's own newest until a checkpoint is made from it.
+    pub restart_from: Option<RestoreSource>,
+    /// What the newest attempt was restored from.
+    pub restored: Option<Restored>,
 }
 
 /// A checkpoint's or savepoint's row.

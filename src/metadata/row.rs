@@ -11,7 +11,7 @@ use super::model::{Action, Job, JobException, Snapshot};
 /// The columns of [`JobRow`]; a macro, so that `concat!` can use it.
 macro_rules! job_columns {
     () => {
-        "id, name, sql, plan, settings, status, desired, attempt, restarts, owner, lease_until_ms, failure, created_ms, started_ms, ended_ms, updated_ms"
+        "id, name, sql, plan, settings, status, desired, attempt, restarts, owner, lease_until_ms, failure, created_ms, started_ms, ended_ms, updated_ms, version, restart_from, restored"
     };
 }
 /// The columns of [`SnapshotRow`].
@@ -52,6 +52,9 @@ pub(super) struct JobRow {
     started_ms: Option<i64>,
     ended_ms: Option<i64>,
     updated_ms: i64,
+    version: i64,
+    restart_from: Option<String>,
+    restored: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -124,6 +127,9 @@ impl TryFrom<JobRow> for Job {
             desired: name.text("desired", &row.desired)?,
             attempt: name.count("attempt", row.attempt)?,
             restarts: name.count("restarts", row.restarts)?,
+            version: name.count("version", row.version)?,
+            restart_from: row.restart_from.map(|t| name.json("restart_from", &t)).transpose()?,
+            restored: row.restored.map(|t| name.json("restored", &t)).transpose()?,
             name: row.name,
             sql: row.sql,
             owner: row.owner,

@@ -7,6 +7,7 @@ use sqlx::AssertSqlSafe;
 use crate::error::{Error, Result};
 use crate::id::{JobId, SnapshotId};
 
+use super::holds::{RELEASE, RESTARTED};
 use super::jobs::no_such_job;
 use super::row::{SnapshotRow, convert, id_texts, placeholders, snapshot_columns, storable, to_i64};
 use super::{Lease, Metadata, Snapshot, SnapshotKind, SnapshotStatus};
@@ -108,6 +109,8 @@ impl Metadata {
                         .fetch_one(&mut *tx).await? > 0;
                 if published {
                     sqlx::query(STOPPED).bind(&job).bind(&id).execute(&mut *tx).await?;
+                    sqlx::query(RELEASE).bind(&job).bind(&id).execute(&mut *tx).await?;
+                    sqlx::query(RESTARTED).bind(&job).bind(&id).execute(&mut *tx).await?;
                 }
                 tx.commit().await?;
                 Ok(published)
@@ -300,24 +303,35 @@ impl Metadata {
     }
 
     /// Retires completed or failed snapshots: they can no longer be restored, and their objects may be deleted once
-    /// this returned. Returns those that it retired, or had retired before; ones in progress are left alone.
+    /// this returned. Returns those that it retired, or had retired before; ones in progress, and ones that another job
+    /// holds because it was restored from them, are left alone.
     pub async fn mark_deleting(&self, ids: &[SnapshotId]) -> Result<Vec<SnapshotId>> {
         let mut marked = Vec::with_capacity(ids.len());
         for batch in ids.chunks(MAX_CLEANING_BATCH) {
-            // Only placeholders and constant text.
-            let sql = AssertSqlSafe(format!(
-                "UPDATE snapshots SET status = 'DELETING' WHERE id IN ({}) AND status IN ('COMPLETED', 'FAILED', 'DELETING') RETURNING id",
-                placeholders(1, batch.len())
-            ));
+            let those = placeholders(1, batch.len());
+            // Only placeholders and constant text. The rows are locked by a statement of its own, so that the second one
+            // sees the holds of everybody who came before.
+            let lock = format!("UPDATE snapshots SET status = status WHERE id IN ({those})");
+            let mark = format!(
+                "UPDATE snapshots SET status = 'DELETING' WHERE id IN ({those}) AND status IN ('COMPLETED', 'FAILED', 'DELETING') AND id NOT IN (SELECT snapshot_id FROM snapshot_holds) RETURNING id"
+            );
             let texts = id_texts(batch);
             let rows: Vec<String> = self
                 .run("retiring snapshots", async {
                     on!(self, p => {
-                        let mut query = sqlx::query_scalar(sql);
+                        let mut tx = p.begin_with(self.begin()).await?;
+                        let mut query = sqlx::query(AssertSqlSafe(lock.clone()));
                         for id in &texts {
                             query = query.bind(id);
                         }
-                        query.fetch_all(p).await
+                        query.execute(&mut *tx).await?;
+                        let mut query = sqlx::query_scalar(AssertSqlSafe(mark.clone()));
+                        for id in &texts {
+                            query = query.bind(id);
+                        }
+                        let rows = query.fetch_all(&mut *tx).await?;
+                        tx.commit().await?;
+                        Ok(rows)
                     })
                 })
                 .await?;

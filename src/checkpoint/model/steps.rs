@@ -136,6 +136,9 @@ impl World {
             started_ms: None,
             ended_ms: None,
             updated_ms: now_ms(),
+            version: 1,
+            restart_from: None,
+            restored: None,
         };
         self.metadata.insert_job(&row, None).await?;
         let (row, lease) = self.acquire(id).await?;
@@ -278,6 +281,7 @@ impl World {
             attempt: snapshot.attempt,
             kind: snapshot.kind,
             trigger: snapshot.trigger,
+            drained: false,
             created_ms: snapshot.started_ms,
             key: store.key_of(&snapshot.location).unwrap(),
             sql: row.sql,
@@ -361,7 +365,7 @@ impl World {
     }
 
     async fn restart(&mut self, id: JobId) -> Result<()> {
-        if self.metadata.reset_for_restart(id, now_ms()).await? {
+        if self.metadata.reset_for_restart(id, None, now_ms()).await? {
             self.find(id).unwrap().runs = true;
             self.failover(id).await?;
         }

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::output::{Format, OutputArgs, note};
 use super::wait::{self, Goal, WaitArgs};
 use crate::api::model::JobView;
+use crate::job::RestartRequest;
 
 /// `holdfast job …`
 #[derive(Debug, clap::Args)]
@@ -57,6 +58,12 @@ enum JobCommand {
     Restart {
         /// The job's id or name
         job: String,
+        /// Go on from this snapshot of the job instead: an id, a URI, or a time
+        #[arg(long, value_name = "SNAPSHOT")]
+        from: Option<String>,
+        /// Go on even if the job was drained: rows read later are then late
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         wait: WaitArgs,
     },
@@ -78,8 +85,9 @@ pub async fn run(args: JobArgs) -> Result<(), Failure> {
             let job = client.post(&["jobs", &job, "cancel"]).await?;
             finish(&client, format, job, Goal::Ended, &wait).await
         }
-        JobCommand::Restart { job, wait } => {
-            let job = client.post(&["jobs", &job, "restart"]).await?;
+        JobCommand::Restart { job, from, force, wait } => {
+            let request = RestartRequest { from: from.map(Into::into), force, ..RestartRequest::default() };
+            let job = client.post_json(&["jobs", &job, "restart"], &request).await?;
             finish(&client, format, job, Goal::Running, &wait).await
         }
         JobCommand::Delete { job, delete_savepoints } => {

@@ -11,6 +11,7 @@ use crate::cli::source::Source;
 use crate::id::{JobId, SnapshotId};
 use crate::job::SubmitRequest;
 use crate::job::settings::{CheckpointingRequest, RestoreRequest};
+use crate::metadata::ClaimMode;
 
 /// Jobs whose savepoints are searched for one.
 const MAX_SEARCHED_JOBS: u32 = 1_000;
@@ -18,7 +19,7 @@ const MAX_SEARCHED_JOBS: u32 = 1_000;
 /// A snapshot and what to run from it.
 #[derive(Debug, clap::Args)]
 pub struct RestoreArgs {
-    /// A snapshot's id, its URI, or 'latest' (of the newest job with the same name)
+    /// A snapshot's id, its URI, 'latest' (of the newest job with the same name), or a time such as 2026-01-31T10:00:00Z
     snapshot: String,
     /// Flink SQL script; '-' reads standard input [default: the SQL of the snapshot's job]
     #[arg(long, short, value_name = "FILE")]
@@ -29,14 +30,24 @@ pub struct RestoreArgs {
     /// Drop state that no operator of the new plan claims
     #[arg(long)]
     allow_non_restored_state: bool,
+    /// The snapshot becomes the new job's, which deletes it when it is subsumed (Flink's claim mode CLAIM)
+    #[arg(long)]
+    claim: bool,
+    /// Restore even a savepoint that a job was drained with: rows read later are then late
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     options: JobOptions,
 }
 
 /// Submits a job that starts from a snapshot.
 pub async fn run(client: &Client, format: Format, args: &RestoreArgs) -> Result<(), Failure> {
-    let restore =
-        RestoreRequest { from: args.snapshot.clone(), allow_non_restored_state: args.allow_non_restored_state };
+    let restore = RestoreRequest {
+        allow_non_restored_state: args.allow_non_restored_state,
+        claim_mode: args.claim.then_some(ClaimMode::Claim),
+        force: args.force,
+        ..RestoreRequest::new(args.snapshot.clone())
+    };
     if let Some(file) = &args.file {
         let source = Source::read(file)?;
         let request = request(&source, &args.options, Some(restore));

@@ -17,7 +17,7 @@ pub struct SubmitArgs {
     /// Flink SQL script: CREATE TABLE …; INSERT INTO …; '-' reads standard input
     #[arg(long, short, value_name = "FILE")]
     file: String,
-    /// Start from a snapshot: 'latest' of the newest job with the same name, a snapshot's id, or its URI
+    /// Start from a snapshot: 'latest' of the newest job with the same name, a time, a snapshot's id, or its URI
     #[arg(long, value_name = "SNAPSHOT")]
     restore_from: Option<String>,
     /// Drop state that no operator of the new plan claims
@@ -66,10 +66,10 @@ pub fn label(text: &str) -> Result<(String, String), String> {
 /// Submits a job.
 pub async fn run(client: &Client, format: Format, args: &SubmitArgs) -> Result<(), Failure> {
     let source = Source::read(&args.file)?;
-    let restore = args
-        .restore_from
-        .clone()
-        .map(|from| RestoreRequest { from, allow_non_restored_state: args.allow_non_restored_state });
+    let restore = args.restore_from.clone().map(|from| RestoreRequest {
+        allow_non_restored_state: args.allow_non_restored_state,
+        ..RestoreRequest::new(from)
+    });
     let request = request(&source, &args.options, restore);
     submit(client, format, &source, &request, &args.options).await
 }
@@ -88,6 +88,7 @@ pub fn request(source: &Source, options: &JobOptions, restore: Option<RestoreReq
         checkpointing,
         restart: None,
         restore,
+        on_corrupt: None,
         labels,
     }
 }

@@ -19,7 +19,7 @@ on_both!(
 async fn a_stored_job_reads_back(metadata: &Metadata) {
     let mut stored = job("orders", 5);
     stored.settings = settings(&[("team", "billing"), ("stage", "prod")]);
-    stored.settings.restore = Some(RestoreSource { manifest: "s3://b/m".to_owned(), allow_non_restored_state: true });
+    stored.settings.restore = Some(RestoreSource::unheld("s3://b/m", true));
     stored.failure = Some("earlier".to_owned());
     insert(metadata, &stored).await;
     assert_eq!(metadata.job(stored.id).await.unwrap(), stored);
@@ -61,16 +61,16 @@ async fn a_live_name_belongs_to_one_job(metadata: &Metadata) {
     end(metadata, first, 3).await;
     let second = insert(metadata, &job("orders", 4)).await;
     assert_eq!(metadata.job_by_name("orders").await.unwrap().unwrap().id, second);
-    let error = check_error(metadata.reset_for_restart(first, 5).await, ErrorKind::Conflict, "job_name_taken");
+    let error = check_error(metadata.reset_for_restart(first, None, 5).await, ErrorKind::Conflict, "job_name_taken");
     assert!(error.message.contains(&second.to_string()), "{error}");
     end(metadata, second, 6).await;
-    assert!(metadata.reset_for_restart(first, 7).await.unwrap());
+    assert!(metadata.reset_for_restart(first, None, 7).await.unwrap());
     let live = metadata.job_by_name("orders").await.unwrap().unwrap();
     assert_eq!(
         (live.id, live.status, live.desired, live.ended_ms),
         (first, JobStatus::Created, DesiredStatus::Running, None)
     );
-    assert!(!metadata.reset_for_restart(first, 8).await.unwrap());
+    assert!(!metadata.reset_for_restart(first, None, 8).await.unwrap());
 }
 
 async fn racing_submits_with_one_key_make_one_job(metadata: &Metadata) {
@@ -158,7 +158,10 @@ async fn only_ended_jobs_can_be_deleted(metadata: &Metadata) {
     }
     assert_eq!(metadata.jobs_being_deleted().await.unwrap(), [id]);
     assert_eq!(metadata.job_state(id).await.unwrap().desired, DesiredStatus::Deleted);
-    assert!(!metadata.reset_for_restart(id, 5).await.unwrap(), "a job that is being deleted does not start again");
+    assert!(
+        !metadata.reset_for_restart(id, None, 5).await.unwrap(),
+        "a job that is being deleted does not start again"
+    );
     metadata.finish_job_deletion(id).await.unwrap();
     metadata.finish_job_deletion(id).await.unwrap();
     check_error(metadata.begin_job_deletion(id, true, 6).await, ErrorKind::NotFound, "job_not_found");

@@ -1,5 +1,6 @@
 //! Each test runs against SQLite and against a real PostgreSQL server.
 
+mod holds;
 mod jobs;
 mod lease;
 #[path = "../../../tests/it/support/postgres.rs"]
@@ -65,6 +66,7 @@ pub(super) fn settings(labels: &[(&str, &str)]) -> JobSettings {
         },
         restart: RestartStrategy::default(),
         restore: None,
+        on_corrupt: OnCorrupt::Fail,
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
     }
 }
@@ -93,6 +95,9 @@ pub(super) fn job(name: &str, created_ms: i64) -> Job {
         started_ms: None,
         ended_ms: None,
         updated_ms: created_ms,
+        version: 1,
+        restart_from: None,
+        restored: None,
     }
 }
 
