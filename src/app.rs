@@ -14,7 +14,7 @@ use crate::api;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::id::InstanceId;
-use crate::job::{Context, JobService, action, cleaning, preflight, supervisor};
+use crate::job::{Context, JobService, action, cleaning, drill, preflight, supervisor};
 use crate::metadata::Metadata;
 use crate::state::SharedMemory;
 use crate::storage::Store;
@@ -54,6 +54,7 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result
     });
     let stopping = CancellationToken::new();
     action::fail_interrupted(&context).await;
+    drill::sweep(&context).await;
     let janitor = tokio::spawn(cleaning::run(Arc::clone(&context), stopping.clone()));
     let supervisor = tokio::spawn(supervisor::run(Arc::clone(&context), stopping.clone()));
     let http_stop = CancellationToken::new();

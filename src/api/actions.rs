@@ -15,6 +15,7 @@ use super::wait::WaitQuery;
 use crate::checkpoint::fsck::FsckReport;
 use crate::error::{Error, Result};
 use crate::job::FsckRequest;
+use crate::job::drill::DrillReport;
 use crate::metadata::{Action, ActionKind, ActionStatus};
 
 /// Actions that a list shows.
@@ -36,6 +37,9 @@ pub struct ActionView {
     /// The report of a completed fsck.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fsck: Option<FsckReport>,
+    /// The report of a completed drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillReport>,
     /// Why it failed: code and message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<ActionFailure>,
@@ -67,6 +71,7 @@ impl TryFrom<Action> for ActionView {
             started_ms: action.started_ms,
             ended_ms: action.ended_ms,
             fsck: of(ActionKind::Fsck).then(|| read(report.clone())).transpose()?,
+            drill: of(ActionKind::Drill).then(|| read(report)).transpose()?,
             failure: action.failure.map(|e| ActionFailure { code: e.code, message: e.message }),
         })
     }

@@ -74,6 +74,8 @@ fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::plan::get_job_plan))
         .routes(routes!(jobs::exceptions::list_job_exceptions))
         .routes(routes!(jobs::metrics::get_job_metrics))
+        .routes(routes!(jobs::durability::get_job_durability))
+        .routes(routes!(jobs::drill::start_drill, jobs::drill::list_drills))
         .routes(routes!(jobs::cancel::cancel_job))
         .routes(routes!(jobs::stop::stop_job))
         .routes(routes!(jobs::restart::restart_job))

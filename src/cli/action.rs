@@ -42,6 +42,7 @@ mod tests {
             started_ms: 0,
             ended_ms: None,
             fsck: None,
+            drill: None,
             failure: failure.map(|code| ActionFailure { code: code.into(), message: "m".into() }),
         };
         let outcome = |a: &ActionView| match step(a, "it") {

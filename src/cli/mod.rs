@@ -155,6 +155,9 @@ mod tests {
         check("holdfast job stop x --drain --target file:///t --wait", true);
         check("holdfast job delete x --delete-savepoints", true);
         check("holdfast job restart x --wait", true);
+        check("holdfast job durability x -o json", true);
+        check("holdfast job drill x --snapshot 01 --wait-timeout 5min", true);
+        check("holdfast job drill", false);
         check("holdfast job restore abc", true);
         check("holdfast job restore abc -f a.sql --name n --allow-non-restored-state", true);
         check("holdfast job restore abc -f a.sql --job x", false);

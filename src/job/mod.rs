@@ -13,6 +13,8 @@ pub mod attempt;
 pub mod checkpoints;
 pub mod cleaning;
 pub mod command;
+pub mod drill;
+pub mod durability;
 pub mod master;
 pub mod preflight;
 pub mod prepare;

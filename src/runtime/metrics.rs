@@ -1,9 +1,13 @@
 //! Figures of running subtasks: written by the subtask without locks, read by the API at any time.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::TaskId;
+
+/// Barriers that a source remembers: more than there are checkpoints between two completed ones, unless very many fail.
+const MAX_BARRIERS: usize = 256;
 
 /// One subtask's figures; names as in Flink's metric reference.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub struct TaskMetrics {
     /// Time spent waiting for a full output channel, µs.
     pub back_pressured_us: AtomicU64,
     pub state_memory_bytes: AtomicU64,
+    /// Of a source: by checkpoint id, how many records came before its barrier. A short critical section, once a barrier.
+    barriers: Mutex<VecDeque<(u64, u64)>>,
 }
 
 impl TaskMetrics {
@@ -36,7 +42,26 @@ impl TaskMetrics {
             current_watermark: AtomicI64::new(i64::MIN),
             back_pressured_us: AtomicU64::new(0),
             state_memory_bytes: AtomicU64::new(0),
+            barriers: Mutex::default(),
         })
+    }
+    /// Notes that a source emits a checkpoint's barrier now.
+    pub fn note_barrier(&self, checkpoint_id: u64) {
+        if let Ok(mut barriers) = self.barriers.lock() {
+            if barriers.len() == MAX_BARRIERS {
+                barriers.pop_front();
+            }
+            barriers.push_back((checkpoint_id, self.records_in.load(Ordering::Relaxed)));
+        }
+    }
+    /// Records that a source has read since a checkpoint's barrier; since the attempt's start, if the checkpoint is not
+    /// this attempt's.
+    pub fn records_after(&self, checkpoint_id: Option<u64>) -> u64 {
+        let at = checkpoint_id.and_then(|id| {
+            let barriers = self.barriers.lock().ok()?;
+            barriers.iter().rev().find(|(barrier, _)| *barrier == id).map(|(_, records)| *records)
+        });
+        self.records_in.load(Ordering::Relaxed).saturating_sub(at.unwrap_or(0))
     }
     /// Adds to a counter that only this subtask writes.
     pub fn add(counter: &AtomicU64, n: u64) {
@@ -48,4 +73,25 @@ impl TaskMetrics {
 #[derive(Debug, Clone, Default)]
 pub struct ExecutionMetrics {
     pub tasks: Vec<Arc<TaskMetrics>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_after_a_barrier_are_those_that_a_crash_would_read_again() {
+        let metrics = TaskMetrics::new(TaskId { vertex: 0, subtask: 0 }, "source");
+        let read = |n| TaskMetrics::add(&metrics.records_in, n);
+        read(10);
+        assert_eq!(metrics.records_after(Some(7)), 10, "the checkpoint is an earlier attempt's");
+        metrics.note_barrier(8);
+        read(5);
+        metrics.note_barrier(9);
+        read(2);
+        assert_eq!([None, Some(7), Some(8), Some(9)].map(|id| metrics.records_after(id)), [17, 17, 7, 2]);
+        (10..1_000).for_each(|id| metrics.note_barrier(id));
+        assert_eq!(metrics.barriers.lock().unwrap().len(), MAX_BARRIERS);
+        assert_eq!(metrics.records_after(Some(999)), 0);
+    }
 }

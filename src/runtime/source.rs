@@ -231,6 +231,7 @@ impl SourceDriver {
     /// Emits a barrier and takes the snapshots of the whole chain.
     pub fn barrier(&mut self, barrier: Barrier, chain: &mut Chain) -> Result<Vec<(OperatorId, OperatorSnapshot)>> {
         chain.outputs.broadcast(&Element::Barrier(barrier))?;
+        chain.metrics.note_barrier(barrier.checkpoint_id);
         let mut snapshots = vec![self.snapshot()?];
         snapshots.extend(chain.snapshot(barrier.checkpoint_id)?);
         Ok(snapshots)

@@ -281,8 +281,8 @@ pub(super) fn family<'d>(db: &'d DB, name: &str) -> Result<Arc<BoundColumnFamily
     db.cf_handle(name).ok_or_else(|| Error::internal(format!("there is no column family {name}")))
 }
 
-/// Refuses a database of another format or layout.
-pub(super) fn check_meta(db: &DB, dir: &Path, layout: &str) -> Result<()> {
+/// The layout of a database; refuses one of another format.
+pub(super) fn stored_layout(db: &DB, dir: &Path) -> Result<String> {
     let meta = db.cf_handle(META).ok_or_else(|| malformed("the column family meta is missing"))?;
     let text = |key: &[u8]| -> Result<String> {
         let value = db.get_cf(&meta, key).map_err(|e| read_error(dir, e))?;
@@ -298,7 +298,12 @@ pub(super) fn check_meta(db: &DB, dir: &Path, layout: &str) -> Result<()> {
             ),
         ));
     }
-    let stored = text(LAYOUT_KEY)?;
+    text(LAYOUT_KEY)
+}
+
+/// Refuses a database of another format or layout.
+pub(super) fn check_meta(db: &DB, dir: &Path, layout: &str) -> Result<()> {
+    let stored = stored_layout(db, dir)?;
     if stored != layout {
         return Err(Error::conflict(
             "state_incompatible",

@@ -16,6 +16,7 @@
 //!   key u32 BE | grouping key | position of the aggregate u8 | value ([`key_codec`]); value = version byte 1.
 
 pub mod backend;
+pub mod inspect;
 pub mod integers;
 pub mod key_codec;
 pub mod key_table;

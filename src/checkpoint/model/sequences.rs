@@ -75,6 +75,7 @@ impl World {
             Err(panic) if !panic.is::<here::Crash>() => std::panic::resume_unwind(panic),
             Err(_) => self.start_again().await,
             Ok(_) if fault_came && matches!(mishap, Mishap::CrashAtRequest(..)) => self.start_again().await,
+            Ok(Ok(())) if step == Step::Gc => self.check_nothing_left().await,
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 assert!(fault_came, "{step:?} failed by itself: {error}\n{}", self.story());
