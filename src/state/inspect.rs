@@ -83,7 +83,7 @@ mod tests {
         let expected = [("a", 1_000), ("b", 0)].map(|(table, keys)| TableKeys { table: table.into(), keys });
         assert_eq!(counts, expected);
         let image = backend.snapshot().unwrap();
-        let (sst, _) = image.files.iter().find(|(name, _)| name.ends_with(".sst")).unwrap();
+        let (sst, _) = image.files.iter().filter(|(name, _)| name.ends_with(".sst")).max_by_key(|(_, n)| *n).unwrap();
         // A copy, because the image is hard links.
         let path = image.dir.join(sst);
         let mut bytes = std::fs::read(&path).unwrap();

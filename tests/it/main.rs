@@ -5,6 +5,8 @@
 mod checkpointing;
 mod cleaning;
 mod client;
+mod durability;
+mod faults;
 mod kill_loop;
 mod lifecycle;
 mod oracle;

@@ -116,54 +116,55 @@ fn any_fault_at_any_request_leaves_every_listed_snapshot_whole() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let requests = runtime.block_on(live(0, None, false));
     assert!(requests > 60, "a life has {requests} requests");
-    let mut lives = 0;
-    for at in 0..requests {
-        for (fault, ends) in FAULTS {
-            runtime.block_on(live(at, Some(*fault), *ends));
-            lives += 1;
-        }
-    }
-    println!("{lives} lives of {requests} requests");
+    let lives: Vec<(u64, Fault, bool)> =
+        (0..requests).flat_map(|at| FAULTS.iter().map(move |(fault, ends)| (at, *fault, *ends))).collect();
+    in_parallel(&lives, async |(at, fault, ends)| drop(live(*at, Some(*fault), *ends).await));
+    println!("{} lives of {requests} requests", lives.len());
 }
 
-/// The process ends at each point of each step.
-#[test]
-fn a_crash_at_any_point_leaves_every_listed_snapshot_whole() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut crashes = 0;
-    for at in 0..LIFE.len() {
-        for n in 1.. {
-            let came = runtime.block_on(async {
-                let mut world = World::new(SEED).await;
-                let mut came = false;
-                for (number, step) in LIFE.iter().enumerate() {
-                    world.log.push(format!("{step:?}"));
-                    here::arm((number == at).then_some(n));
-                    let outcome = AssertUnwindSafe(world.step(*step)).catch_unwind().await;
-                    here::arm(None);
-                    match outcome {
-                        Ok(done) => done.unwrap(),
-                        Err(panic) if panic.is::<here::Crash>() => {
-                            came = true;
-                            world.log.push(format!("crash at its point {n}"));
-                            world.start_again().await;
-                        }
-                        Err(panic) => std::panic::resume_unwind(panic),
-                    }
-                    world.forget_deleted().await;
-                    if number >= at {
-                        world.check().await;
-                    }
-                }
-                world.step(Step::Gc).await.unwrap();
-                came
-            });
-            if !came {
-                break;
+/// Lives once with a crash at the `n`-th point of the `at`-th step; whether there is such a point.
+async fn crash(at: usize, n: u64) -> bool {
+    let mut world = World::new(SEED).await;
+    let mut came = false;
+    for (number, step) in LIFE.iter().enumerate() {
+        world.log.push(format!("{step:?}"));
+        here::arm((number == at).then_some(n));
+        let outcome = AssertUnwindSafe(world.step(*step)).catch_unwind().await;
+        here::arm(None);
+        match outcome {
+            Ok(done) => done.unwrap(),
+            Err(panic) if panic.is::<here::Crash>() => {
+                came = true;
+                world.log.push(format!("crash at its point {n}"));
+                world.start_again().await;
             }
-            crashes += 1;
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        if number == at && !came {
+            return false;
+        }
+        world.forget_deleted().await;
+        if number >= at {
+            world.check().await;
         }
     }
+    world.step(Step::Gc).await.unwrap();
+    world.check_nothing_left().await;
+    true
+}
+
+#[test]
+fn a_crash_at_any_point_leaves_every_listed_snapshot_whole() {
+    let crashes = std::sync::atomic::AtomicU64::new(0);
+    let steps: Vec<usize> = (0..LIFE.len()).collect();
+    in_parallel(&steps, async |at| {
+        let mut n = 1;
+        while crash(*at, n).await {
+            crashes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            n += 1;
+        }
+    });
+    let crashes = crashes.into_inner();
     println!("{crashes} crashes");
     assert!(crashes > 40, "{crashes}");
 }

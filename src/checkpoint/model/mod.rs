@@ -28,6 +28,8 @@ use crate::types::Schema;
 /// Subtasks of each operator.
 const PARALLELISM: usize = 2;
 const MAX_PARALLELISM: u32 = 128;
+/// Sequences at once.
+const WORKERS: usize = 8;
 
 /// Per operator and subtask, the files of its state with their bytes.
 type Content = BTreeMap<(OperatorId, usize), BTreeMap<String, Vec<u8>>>;
@@ -91,6 +93,27 @@ struct World {
     requests: u64,
     /// Steps so far, for the message of a failure.
     log: Vec<String>,
+}
+
+/// Runs `work` on each of `items`, some at once; a failure ends all. Each worker has a thread and a runtime of its own:
+/// crashes are armed for the thread, and a seed gives one order of events. More than there are cores, because a step
+/// waits for SQLite's thread most of the time.
+fn in_parallel<T: Sync>(items: &[T], work: impl AsyncFn(&T) + Sync) {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let worker = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        while let Some(item) = items.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+            runtime.block_on(work(item));
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            if let Err(panic) = worker.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }
 
 fn operators() -> [OperatorId; 2] {

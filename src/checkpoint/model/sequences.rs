@@ -131,8 +131,20 @@ struct Tally {
     crashes: AtomicU64,
 }
 
+/// Says how to replay when the sequence fails, whatever fails in it.
+struct ReplayHint(u64);
+
+impl Drop for ReplayHint {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {0} failed: replay with HOLDFAST_MODEL_SEED={0}", self.0);
+        }
+    }
+}
+
 async fn sequence(seed: u64, tally: &Tally) {
     let mut world = World::new(seed).await;
+    let _hint = ReplayHint(seed);
     world.log.push(format!("seed {seed}: replay with HOLDFAST_MODEL_SEED={seed}"));
     world.turn(Step::Submit, Mishap::None).await;
     for _ in 0..STEPS {
@@ -151,27 +163,8 @@ fn random_sequences_never_damage_a_listed_snapshot_and_leave_nothing_behind() {
         Some(seed) => vec![seed],
         None => (0..number("HOLDFAST_MODEL_SEQUENCES").unwrap_or(SEQUENCES)).collect(),
     };
-    let next = AtomicU64::new(0);
     let tally = Tally::default();
-    std::thread::scope(|scope| {
-        let worker = || {
-            // One thread each: crashes are armed for the thread, and a seed gives one order of events.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            while let Some(seed) = seeds.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap()) {
-                let done = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(sequence(*seed, &tally))));
-                if let Err(panic) = done {
-                    eprintln!("seed {seed} failed: replay with HOLDFAST_MODEL_SEED={seed}");
-                    std::panic::resume_unwind(panic);
-                }
-            }
-        };
-        let workers: Vec<_> = (0..2).map(|_| scope.spawn(worker)).collect();
-        for worker in workers {
-            if let Err(panic) = worker.join() {
-                std::panic::resume_unwind(panic);
-            }
-        }
-    });
+    in_parallel(&seeds, async |seed| sequence(*seed, &tally).await);
     let (completed, crashes) = (tally.completed.into_inner(), tally.crashes.into_inner());
     println!("{} sequences, {completed} snapshots, {crashes} mishaps", seeds.len());
     assert!(completed > seeds.len() as u64 * 3, "{completed} snapshots");

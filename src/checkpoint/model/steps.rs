@@ -322,10 +322,11 @@ impl World {
         let Some(pending) = self.find(id).and_then(|j| j.pending.take()) else { return };
         let snapshot = pending.snapshot;
         if metadata.fail_snapshot(snapshot.id, "failed", now_ms()).await.unwrap() {
-            let listed = store.list(&format!("{}/", state_prefix(&snapshot))).await.unwrap();
+            // What cannot be removed now, the next sweep or repair finds.
+            let listed = store.list(&format!("{}/", state_prefix(&snapshot))).await.unwrap_or_default();
             let mut keys: Vec<String> = listed.into_iter().map(|o| o.key).collect();
             keys.extend(store.key_of(&snapshot.location));
-            store.delete(&keys).await.unwrap();
+            let _ = store.delete(&keys).await;
         }
     }
 
