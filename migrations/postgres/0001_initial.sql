@@ -18,6 +18,8 @@ CREATE TABLE jobs (
     started_ms         BIGINT,
     ended_ms           BIGINT,
     updated_ms         BIGINT NOT NULL,
+    -- Since the last completed one.
+    failed_checkpoints BIGINT NOT NULL DEFAULT 0 CHECK (failed_checkpoints >= 0),
     -- Handed out once each, failed snapshots included.
     next_checkpoint_id BIGINT NOT NULL DEFAULT 1,
     -- Of sql, plan and settings; the others are in job_versions.
@@ -83,6 +85,28 @@ CREATE TABLE job_exceptions (
     task    TEXT
 );
 CREATE INDEX job_exceptions_by_job ON job_exceptions (job_id, seq);
+
+-- Ended checkpoints and savepoints; outlives their rows in snapshots. The columns longest and subtasks: see src/metadata/statistics.rs.
+CREATE TABLE checkpoint_statistics (
+    job_id         TEXT COLLATE "C" NOT NULL CONSTRAINT checkpoint_statistics_job REFERENCES jobs (id) ON DELETE CASCADE,
+    checkpoint_id  BIGINT NOT NULL CHECK (checkpoint_id > 0),
+    snapshot_id    TEXT   NOT NULL,
+    kind           TEXT   NOT NULL CHECK (kind IN ('CHECKPOINT', 'SAVEPOINT')),
+    attempt        BIGINT NOT NULL CHECK (attempt >= 0),
+    status         TEXT   NOT NULL CHECK (status IN ('COMPLETED', 'FAILED')),
+    trigger_reason TEXT   NOT NULL,
+    location       TEXT   NOT NULL,
+    state_bytes    BIGINT NOT NULL CHECK (state_bytes >= 0),
+    uploaded_bytes BIGINT NOT NULL CHECK (uploaded_bytes >= 0),
+    stored_bytes   BIGINT NOT NULL CHECK (stored_bytes >= 0),
+    started_ms     BIGINT NOT NULL,
+    ended_ms       BIGINT,
+    failure        TEXT,
+    failure_reason TEXT,
+    longest        TEXT   NOT NULL,
+    subtasks       TEXT   NOT NULL,
+    PRIMARY KEY (job_id, checkpoint_id)
+);
 
 -- Snapshots that jobs were submitted with and still need: what is held is not deleted.
 CREATE TABLE snapshot_holds (

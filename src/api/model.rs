@@ -42,6 +42,9 @@ pub struct JobView {
     pub attempt: u64,
     /// Count of restarts after failures.
     pub restarts: u64,
+    /// Failed checkpoints since the last completed one; an alarm, unless it is 0.
+    #[serde(default)]
+    pub failed_checkpoints: u64,
     /// The newest failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
@@ -62,9 +65,18 @@ pub struct CheckpointingView {
     pub interval_ms: u64,
     pub min_pause_ms: u64,
     pub timeout_ms: u64,
+    pub max_concurrent_checkpoints: u32,
+    /// Failed checkpoints in a row that the job outlives; absent = any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerable_failed_checkpoints: Option<u32>,
     pub retained: u32,
     pub on_cancel: OnCancel,
     pub mode: CheckpointMode,
+    pub incremental: bool,
+    pub data_inline_threshold_bytes: u64,
+    pub transfer_threads: u32,
+    /// 0 = never.
+    pub stuck_after_ms: u64,
 }
 
 impl From<&CheckpointSettings> for CheckpointingView {
@@ -73,9 +85,15 @@ impl From<&CheckpointSettings> for CheckpointingView {
             interval_ms: c.interval_ms,
             min_pause_ms: c.min_pause_ms,
             timeout_ms: c.timeout_ms,
+            max_concurrent_checkpoints: c.max_concurrent,
+            tolerable_failed_checkpoints: c.tolerable_failed,
             retained: c.retained,
             on_cancel: c.on_cancel,
             mode: c.mode,
+            incremental: c.incremental,
+            data_inline_threshold_bytes: c.data_inline_threshold_bytes,
+            transfer_threads: c.transfer_threads,
+            stuck_after_ms: c.stuck_after_ms,
         }
     }
 }
@@ -105,6 +123,7 @@ impl JobView {
             labels: s.labels.clone(),
             attempt: job.attempt,
             restarts: job.restarts,
+            failed_checkpoints: job.failed_checkpoints,
             failure: job.failure.clone(),
             created_ms: job.created_ms,
             started_ms: job.started_ms,

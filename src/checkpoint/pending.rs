@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::metadata::CheckpointFailureReason;
+
 /// What to do about a checkpoint in progress.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub enum Decision {
@@ -13,15 +15,35 @@ pub enum Decision {
     Abort(AbortReason),
 }
 
-/// Why a checkpoint is given up; texts as Flink's `CheckpointFailureReason` where it has one.
+/// Why a checkpoint is given up.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub enum AbortReason {
     /// Not complete within the timeout.
     Expired,
     /// An upload failed.
     Upload(String),
-    /// The job stopped or failed meanwhile.
+    /// The manifest could not be stored.
+    Manifest(String),
+    /// A subtask failed, and with it the attempt.
+    TaskFailed,
+    /// The service shuts down.
+    Suspended,
+    /// The job ended, or another instance took it.
     JobEnded,
+}
+
+impl AbortReason {
+    /// Flink's name.
+    pub fn reason(&self) -> CheckpointFailureReason {
+        match self {
+            AbortReason::Expired => CheckpointFailureReason::Expired,
+            AbortReason::Upload(_) => CheckpointFailureReason::AsyncException,
+            AbortReason::Manifest(_) => CheckpointFailureReason::FinalizeFailure,
+            AbortReason::TaskFailed => CheckpointFailureReason::TaskFailure,
+            AbortReason::Suspended => CheckpointFailureReason::CoordinatorSuspend,
+            AbortReason::JobEnded => CheckpointFailureReason::CoordinatorShutdown,
+        }
+    }
 }
 
 impl std::fmt::Display for AbortReason {
@@ -29,6 +51,9 @@ impl std::fmt::Display for AbortReason {
         match self {
             AbortReason::Expired => f.write_str("checkpoint expired before completing"),
             AbortReason::Upload(why) => write!(f, "asynchronous task checkpoint failed: {why}"),
+            AbortReason::Manifest(why) => write!(f, "failure to finalize checkpoint: {why}"),
+            AbortReason::TaskFailed => f.write_str("a subtask failed before the checkpoint completed"),
+            AbortReason::Suspended => f.write_str("the service shut down before the checkpoint completed"),
             AbortReason::JobEnded => f.write_str("the job ended before the checkpoint completed"),
         }
     }
@@ -60,6 +85,10 @@ impl<T: std::hash::Hash + Eq> Pending<T> {
         if let Err(why) = result {
             self.failed.get_or_insert(why);
         }
+    }
+    /// Those that did not acknowledge yet.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = &T> {
+        self.unacknowledged.iter()
     }
     /// When it expires.
     pub fn deadline_ms(&self) -> i64 {

@@ -1,18 +1,19 @@
 //! Retiring old checkpoints and sweeping what a crash left behind.
 //!
 //! Invariants: 1. what is deleted was marked first, in the database; 2. an object goes only if no completed checkpoint of
-//! the job references it at that moment, and a checkpoint in progress references only objects of the newest completed
-//! one, which is never marked; 3. a manifest goes after the state objects that it names, so that whoever goes on after a
+//! the job references it at that moment, and a checkpoint in progress references only objects of a completed one that is
+//! not marked while it is under way (`in_use_from`); 3. a manifest goes after the state objects that it names, so that whoever goes on after a
 //! crash still knows them; 4. a kept manifest that cannot be read stops everything.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::manifest::Manifest;
 use super::{is_manifest, job_prefix, savepoint_prefix, state_prefix};
 use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
-use crate::metadata::{Metadata, Snapshot, SnapshotKind, SnapshotStatus};
+use crate::metadata::{Metadata, Snapshot, SnapshotKind, SnapshotStatus, abandoned};
 use crate::storage::Store;
 
 /// The store has checkpoints that the database does not know.
@@ -43,9 +44,13 @@ impl Retention {
     }
 
     /// Retires completed checkpoints beyond the newest `retained`: rows `DELETING`, objects that no kept checkpoint
-    /// references, rows. Answers how many.
-    pub async fn retire(&mut self, retained: u32) -> Result<usize> {
+    /// references, rows. Answers how many. Checkpoints from `in_use_from` on are kept: one that is under way may
+    /// reference their files, although a newer one is complete.
+    pub async fn retire(&mut self, retained: u32, in_use_from: &AtomicU64) -> Result<usize> {
         let mut doomed = self.metadata.completed_beyond(self.job, retained).await?;
+        // Read after the rows: whoever shares with one of these noted it before a newer one was published.
+        let in_use_from = in_use_from.load(Ordering::SeqCst);
+        doomed.retain(|s| s.checkpoint_id < in_use_from);
         doomed.extend(
             self.metadata
                 .failed_beyond(self.job, FAILED_KEPT)
@@ -198,6 +203,11 @@ impl Retention {
             .metadata
             .fail_in_progress(self.job, attempt, "the service ended before the checkpoint completed", now_ms)
             .await?;
+        for snapshot in &failed {
+            if let Err(error) = self.metadata.insert_statistics(&abandoned(snapshot.clone())).await {
+                tracing::warn!(job.id = %self.job, %error, "storing the statistics of an abandoned checkpoint failed");
+            }
+        }
         for savepoint in failed.iter().filter(|s| s.kind == SnapshotKind::Savepoint) {
             // In another store, which may be away: that must not hold up the sweep of our own.
             if let Err(error) = delete_savepoint_objects(&self.store, savepoint).await {

@@ -10,7 +10,8 @@ pub fn job(status: JobStatus) -> JobView {
         "sql": "INSERT INTO t SELECT 1", "parallelism": 2, "max_parallelism": 128,
         "checkpointing": {
             "interval_ms": 5000, "min_pause_ms": 0, "timeout_ms": 600_000, "retained": 3, "on_cancel": "retain",
-            "mode": "exactly_once"
+            "mode": "exactly_once", "max_concurrent_checkpoints": 1, "incremental": true,
+            "data_inline_threshold_bytes": 65536, "transfer_threads": 4, "stuck_after_ms": 60000
         },
         "restart": {"strategy": "none"}, "labels": {"team": "a"}, "attempt": 1, "restarts": 0, "created_ms": 0,
         "warnings": []

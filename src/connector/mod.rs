@@ -18,6 +18,8 @@ use crate::id::{JobId, OperatorId};
 use crate::types::Schema;
 use crate::types::changelog::ChangelogMode;
 
+pub use options::parse_bytes;
+
 /// Most rows of one source batch.
 pub const MAX_BATCH_ROWS: usize = 8192;
 /// Longest time that a reader may spend in one `poll`, ms; a `Pending` is answered at once instead.

@@ -83,6 +83,7 @@ pub enum OperatorKind {
     Calc(CalcSpec),
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
+    WindowRank(WindowRankSpec),
     Sink(SinkSpec),
     /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
     Values {
@@ -93,7 +94,11 @@ pub enum OperatorKind {
 impl OperatorKind {
     /// Whether it has keyed state, and so a share of the job's memory.
     pub fn is_keyed(&self) -> bool {
-        matches!(self, OperatorKind::WindowAggregate(_))
+        match self {
+            OperatorKind::WindowTable(window) => window.window.is_session(),
+            OperatorKind::WindowAggregate(_) | OperatorKind::WindowRank(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -142,22 +147,35 @@ pub struct CalcSpec {
     pub projection: Option<Vec<Expr>>,
 }
 
-/// Event-time windows of fixed size; all lengths in ms.
+/// Event-time windows; all lengths in ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum WindowKind {
     /// `[n*size+offset, (n+1)*size+offset)`.
     Tumble { size_ms: i64, offset_ms: i64 },
     /// Windows of `size_ms`, one starting each `slide_ms`.
     Hop { size_ms: i64, slide_ms: i64, offset_ms: i64 },
+    /// Windows that start each `size_ms` and end each `step_ms` after that, up to `size_ms`.
+    Cumulate { size_ms: i64, step_ms: i64, offset_ms: i64 },
+    /// From a key's first row to `gap_ms` after its last one, when none came for so long.
+    Session { gap_ms: i64 },
+}
+
+impl WindowKind {
+    /// Whether its windows depend on the rows.
+    pub fn is_session(&self) -> bool {
+        matches!(self, WindowKind::Session { .. })
+    }
 }
 
 /// A window table function that is not directly aggregated: appends `window_start, window_end, window_time`, one output
-/// row per window of the input row.
+/// row per window of the input row. Sessions are emitted when they are over.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct WindowTableSpec {
     pub window: WindowKind,
     /// The rowtime column of the input.
     pub rowtime: usize,
+    /// The columns of `PARTITION BY`, for sessions.
+    pub partition_by: Vec<usize>,
 }
 
 /// Where a window aggregate's windows come from.
@@ -166,7 +184,19 @@ pub enum WindowInput {
     /// Assigned here, from the rowtime column.
     Assign { window: WindowKind, rowtime: usize },
     /// The input already has windows (it is a window table function's or window aggregate's output).
-    Attached { window_start: usize, window_end: usize },
+    Attached {
+        window_start: usize,
+        window_end: usize,
+        /// Whether they are of a `TIMESTAMP_LTZ`: aligned in the session's time zone.
+        zoned: bool,
+    },
+}
+
+impl WindowInput {
+    /// Whether sessions are assigned here.
+    pub fn is_session(&self) -> bool {
+        matches!(self, WindowInput::Assign { window, .. } if window.is_session())
+    }
 }
 
 /// A property of the window in the output.
@@ -234,6 +264,28 @@ pub struct SortKey {
     pub column: usize,
     pub order: SortOrder,
     pub nulls: NullOrder,
+}
+
+/// `ROW_NUMBER() OVER (PARTITION BY … ORDER BY …)` and a filter on it: rows from the `first` number to the `last`. Output
+/// columns: the input's, then the number if `number`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RankSpec {
+    pub partition_by: Vec<usize>,
+    pub order_by: Vec<SortKey>,
+    pub first: u64,
+    pub last: u64,
+    pub number: bool,
+}
+
+/// A rank within windows, which the input has: emitted when a window is over.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WindowRankSpec {
+    /// Columns that are among the rank's `partition_by`.
+    pub window_start: usize,
+    pub window_end: usize,
+    /// Whether they are of a `TIMESTAMP_LTZ`: aligned in the session's time zone.
+    pub zoned: bool,
+    pub rank: RankSpec,
 }
 
 /// Writes a table.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Command;
-use super::checkpoints::{Checkpoints, Outcome, UploadDone, durable_target};
+use super::checkpoints::{Acknowledgement, Checkpoints, Outcome, UploadDone, durable_target};
 use super::master::{Master, not_running};
 use super::prepare::Prepared;
 use crate::checkpoint::pending::AbortReason;
@@ -112,11 +112,20 @@ pub(super) async fn execute(master: &mut Master, prepared: Prepared) -> Exit {
     let Attempt { mut checkpoints, execution, .. } = attempt;
     // Subtasks first: a fenced attempt must not go on for the time that the database takes to answer.
     execution.cancel();
-    checkpoints.end().await;
+    checkpoints.end(&why_ended(&exit)).await;
     if let Err(panic) = tokio::task::spawn_blocking(move || execution.join()).await {
         tracing::error!(job.id = %master.job.id, %panic, "ending the subtasks panicked");
     }
     exit
+}
+
+/// What the exit means for checkpoints that are under way.
+fn why_ended(exit: &Exit) -> AbortReason {
+    match exit {
+        Exit::Failed { .. } => AbortReason::TaskFailed,
+        Exit::Suspended => AbortReason::Suspended,
+        Exit::Finished | Exit::Stopped | Exit::Canceled | Exit::Fenced => AbortReason::JobEnded,
+    }
 }
 
 /// One attempt while its subtasks run.
@@ -253,7 +262,7 @@ impl Attempt<'_> {
             }
             TaskEvent::Acknowledge { task, checkpoint_id, snapshots, alignment_ms, sync_ms } => {
                 tracing::debug!(job.id = %self.master.job.id, checkpoint.id = checkpoint_id, ?task, alignment_ms, sync_ms, "acknowledged");
-                self.checkpoints.acknowledge(task, checkpoint_id, snapshots);
+                self.checkpoints.acknowledge(Acknowledgement { task, checkpoint_id, snapshots, alignment_ms, sync_ms });
             }
             TaskEvent::Committed { task, checkpoint_id } => {
                 crash::point("checkpoint-7-committed");
@@ -301,13 +310,15 @@ impl Attempt<'_> {
         if !self.starting.is_empty() {
             return Ok(None);
         }
-        match self.checkpoints.advance().await? {
-            Outcome::Waiting => {}
-            Outcome::Fenced => return Ok(Some(Exit::Fenced)),
-            Outcome::Published { snapshot, stops } => self.published(&snapshot, stops),
-            Outcome::Aborted { reason, stops, .. } => {
-                if let Some(exit) = self.aborted(reason, stops) {
-                    return Ok(Some(exit));
+        loop {
+            match self.checkpoints.advance().await? {
+                Outcome::Waiting => break,
+                Outcome::Fenced => return Ok(Some(Exit::Fenced)),
+                Outcome::Published { snapshot, stops } => self.published(&snapshot, stops),
+                Outcome::Aborted { reason, stops, .. } => {
+                    if let Some(exit) = self.aborted(reason, stops).or_else(|| self.intolerable()) {
+                        return Ok(Some(exit));
+                    }
                 }
             }
         }
@@ -315,6 +326,9 @@ impl Attempt<'_> {
             return Ok(Some(exit));
         }
         self.request_next().await?;
+        if let Some(exit) = self.intolerable() {
+            return Ok(Some(exit));
+        }
         self.checkpoints.start_next(&self.execution);
         Ok(None)
     }
@@ -359,6 +373,15 @@ impl Attempt<'_> {
                 task: None,
             }),
         }
+    }
+
+    /// The end of the attempt if more checkpoints in a row failed than the job outlives.
+    fn intolerable(&self) -> Option<Exit> {
+        let failures = self.checkpoints.intolerable_failures()?;
+        let message = format!(
+            "{failures} checkpoints in a row have failed, more than the job's tolerable-failed-checkpoints: look at the job's checkpoint statistics for the reasons"
+        );
+        Some(Exit::Failed { error: Error::unavailable("checkpoints_failed", message), task: None })
     }
 
     fn reached_goal(&self) -> Option<Exit> {

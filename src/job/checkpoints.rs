@@ -1,24 +1,32 @@
-//! Drives one attempt's checkpoints and savepoints, one at a time, in the order of `checkpoint`'s steps.
+//! Drives one attempt's checkpoints and savepoints, in the order of `checkpoint`'s steps.
+//!
+//! Several may be under way at once (`max-concurrent-checkpoints`). Invariants: 1. they are published in the order in
+//! which their barriers started, so that sinks commit in that order; 2. one shares files only with the newest completed
+//! checkpoint at the time of each acknowledgement, and that one is not retired before this one ends.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::Context;
-use crate::checkpoint::manifest::{Manifest, OperatorState, SubtaskState};
-use crate::checkpoint::pending::{AbortReason, Decision, Pending, next_trigger_ms};
+pub use super::in_flight::{Acknowledgement, UploadDone};
+use super::in_flight::{InFlight, Requested, Shareable, TransferSettings, clean_up, discard_images};
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::manifest_key;
+use crate::checkpoint::pending::{AbortReason, Decision, next_trigger_ms};
 use crate::checkpoint::retention::Retention;
-use crate::checkpoint::upload::{DEFAULT_INLINE_THRESHOLD_BYTES, Destination, KnownFiles, shareable, upload};
-use crate::checkpoint::{manifest_key, state_prefix};
+use crate::checkpoint::upload::{KnownFiles, shareable};
 use crate::clock::now_ms;
 use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{OperatorId, SnapshotId};
-use crate::metadata::{Job, Lease, Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger};
-use crate::operator::OperatorSnapshot;
-use crate::runtime::{Barrier, Execution, TaskId};
+use crate::metadata::{
+    CheckpointStatistics, Job, Lease, Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger, SubtaskStatistics,
+};
+use crate::runtime::{Barrier, Execution};
 use crate::storage::{PutOutcome, Store};
 
 /// Snapshots that may wait for their turn in one job.
@@ -27,30 +35,7 @@ const MAX_QUEUED: usize = 16;
 const PUBLISH_RETRIES: u32 = 20;
 const PUBLISH_RETRY_MS: u64 = 500;
 
-/// One subtask's uploaded part.
-type UploadedPart = (OperatorId, SubtaskState, u64);
-
-/// The end of a subtask's upload.
-pub struct UploadDone {
-    checkpoint_id: u64,
-    result: Result<Vec<UploadedPart>>,
-}
-
-struct Requested {
-    snapshot: Snapshot,
-    stops: bool,
-    store: Store,
-}
-
-struct Current {
-    requested: Requested,
-    pending: Pending<TaskId>,
-    operators: BTreeMap<OperatorId, Vec<SubtaskState>>,
-    new_bytes: u64,
-    uploads: Vec<JoinHandle<()>>,
-}
-
-/// What became of the current snapshot.
+/// What became of a snapshot.
 pub enum Outcome {
     /// Nothing yet.
     Waiting,
@@ -69,14 +54,20 @@ pub struct Checkpoints {
     job: Arc<Job>,
     retention: Arc<Mutex<Retention>>,
     queue: VecDeque<Requested>,
-    current: Option<Current>,
+    /// In the order of their barriers.
+    in_flight: VecDeque<InFlight>,
+    known: Shareable,
+    /// See [`Retention::retire`]; read there when it runs.
+    in_use_from: Arc<AtomicU64>,
+    /// Failed checkpoints in a row, of this attempt.
+    failures: u32,
     /// Event time was moved to its end: what is taken now can only be restored to read nothing more.
     drained: bool,
-    /// Per operator and subtask: files that the newest checkpoint stored.
-    known: HashMap<(OperatorId, usize), Arc<KnownFiles>>,
     last_trigger_ms: i64,
     last_end_ms: Option<i64>,
     done: mpsc::UnboundedSender<UploadDone>,
+    /// Statistics on their way to the database.
+    recording: JoinSet<()>,
 }
 
 impl Checkpoints {
@@ -95,12 +86,15 @@ impl Checkpoints {
             job,
             retention,
             queue: VecDeque::new(),
-            current: None,
+            in_flight: VecDeque::new(),
+            known: Shareable { checkpoint_id: 0, files: known },
+            in_use_from: Arc::new(AtomicU64::new(u64::MAX)),
+            failures: 0,
             drained: false,
-            known,
             last_trigger_ms: now_ms(),
             last_end_ms: None,
             done,
+            recording: JoinSet::new(),
         }
     }
 
@@ -149,16 +143,20 @@ impl Checkpoints {
         Ok(snapshot)
     }
 
-    /// When the next periodic checkpoint is due; never while one is under way.
+    /// When the next periodic checkpoint is due; never while as many as may be are under way.
     pub fn next_periodic_ms(&self) -> Option<i64> {
         let c = &self.job.settings.checkpointing;
-        let free = self.current.is_none() && self.queue.is_empty();
+        let free = self.has_room() && self.queue.is_empty();
         if free { next_trigger_ms(c.interval_ms, c.min_pause_ms, self.last_trigger_ms, self.last_end_ms) } else { None }
     }
 
-    /// When the current snapshot expires.
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < usize::try_from(self.job.settings.checkpointing.max_concurrent).unwrap_or(1).max(1)
+    }
+
+    /// When the next snapshot expires.
     pub fn deadline_ms(&self) -> Option<i64> {
-        self.current.as_ref().map(|c| c.pending.deadline_ms())
+        self.in_flight.iter().map(|f| f.pending.deadline_ms()).min()
     }
 
     /// Notes that the sources were told to drain.
@@ -169,142 +167,129 @@ impl Checkpoints {
     /// Notes that a periodic checkpoint could not even be requested, so that the next try comes an interval later.
     pub fn skip_periodic(&mut self) {
         self.last_trigger_ms = now_ms();
+        self.failures = self.failures.saturating_add(1);
     }
 
-    /// Step 2: if none is under way, the next snapshot's barrier starts at the sources.
+    /// Failed checkpoints in a row, if they are more than the job outlives.
+    pub fn intolerable_failures(&self) -> Option<u32> {
+        self.job.settings.checkpointing.tolerable_failed.filter(|most| self.failures > *most).map(|_| self.failures)
+    }
+
+    /// Step 2: as long as there is room, the next snapshot's barrier starts at the sources.
     pub fn start_next(&mut self, execution: &Execution) {
-        if self.current.is_some() {
-            return;
+        while self.has_room()
+            && let Some(requested) = self.queue.pop_front()
+        {
+            let barrier = Barrier { checkpoint_id: requested.snapshot.checkpoint_id, stops: requested.stops };
+            let in_flight = InFlight::new(requested, execution.tasks(), self.job.settings.checkpointing.timeout_ms);
+            self.last_trigger_ms = in_flight.triggered_ms;
+            execution.trigger(barrier);
+            self.in_flight.push_back(in_flight);
+            crash::point("checkpoint-2-barrier");
         }
-        let Some(requested) = self.queue.pop_front() else { return };
-        let now = now_ms();
-        let timeout = i64::try_from(self.job.settings.checkpointing.timeout_ms).unwrap_or(i64::MAX);
-        let pending = Pending::new(execution.tasks().iter().copied(), now.saturating_add(timeout));
-        self.last_trigger_ms = now;
-        execution.trigger(Barrier { checkpoint_id: requested.snapshot.checkpoint_id, stops: requested.stops });
-        self.current =
-            Some(Current { requested, pending, operators: BTreeMap::new(), new_bytes: 0, uploads: Vec::new() });
-        crash::point("checkpoint-2-barrier");
+    }
+
+    fn find(&mut self, checkpoint_id: u64) -> Option<&mut InFlight> {
+        self.in_flight.iter_mut().find(|f| f.checkpoint_id() == checkpoint_id)
     }
 
     /// Steps 3 and 4: a subtask's local images go up in the background.
-    pub fn acknowledge(&mut self, task: TaskId, checkpoint_id: u64, snapshots: Vec<(OperatorId, OperatorSnapshot)>) {
-        let current = self.current.as_mut().filter(|c| c.requested.snapshot.checkpoint_id == checkpoint_id);
-        let expected = current.and_then(|c| c.pending.acknowledge(&task).then_some(c));
-        let Some(current) = expected else {
-            discard_images(snapshots);
-            return;
+    pub fn acknowledge(&mut self, acknowledgement: Acknowledgement) {
+        let c = &self.job.settings.checkpointing;
+        let settings = TransferSettings {
+            incremental: c.incremental,
+            threads: usize::try_from(c.transfer_threads).unwrap_or(1),
+            inline_threshold_bytes: c.data_inline_threshold_bytes,
         };
-        crash::point("checkpoint-3-acknowledged");
-        let snapshot = &current.requested.snapshot;
-        let incremental = snapshot.kind == SnapshotKind::Checkpoint;
-        let parts: Vec<_> = snapshots
-            .into_iter()
-            .map(|(id, s)| {
-                let known = if incremental {
-                    self.known.get(&(id, task.subtask)).cloned().unwrap_or_default()
-                } else {
-                    Arc::default()
-                };
-                let prefix = object_prefix(snapshot, id, task.subtask);
-                (
-                    id,
-                    s,
-                    Destination {
-                        store: current.requested.store.clone(),
-                        prefix,
-                        threads: self.context.settings.transfer_threads,
-                        inline_threshold_bytes: DEFAULT_INLINE_THRESHOLD_BYTES,
-                    },
-                    known,
-                )
-            })
-            .collect();
-        let done = self.done.clone();
-        current.uploads.push(tokio::spawn(async move {
-            let mut stored = Vec::with_capacity(parts.len());
-            let mut failure = None;
-            for (id, snapshot, destination, known) in parts {
-                match store_part(task.subtask, snapshot, &destination, known).await {
-                    Ok((state, new_bytes)) => stored.push((id, state, new_bytes)),
-                    Err(error) => failure = failure.or(Some(error)),
-                }
-            }
-            let result = failure.map_or(Ok(stored), Err);
-            // If the attempt is over nobody waits for this any more; the sweep removes the objects.
-            let _ = done.send(UploadDone { checkpoint_id, result });
-        }));
+        let found = self.in_flight.iter_mut().find(|f| f.checkpoint_id() == acknowledgement.checkpoint_id);
+        let unexpected = match found {
+            Some(in_flight) => in_flight.acknowledge(acknowledgement, &self.known, settings, self.done.clone()).err(),
+            None => Some(acknowledgement),
+        };
+        if let Some(acknowledgement) = unexpected {
+            discard_images(acknowledgement.snapshots);
+        }
+        self.note_in_use();
     }
 
     /// A subtask's upload ended.
     pub fn uploaded(&mut self, done: UploadDone) {
-        let Some(current) = self.current.as_mut().filter(|c| c.requested.snapshot.checkpoint_id == done.checkpoint_id)
-        else {
-            return;
-        };
-        match done.result {
-            Ok(parts) => {
-                for (id, state, new_bytes) in parts {
-                    current.new_bytes += new_bytes;
-                    current.operators.entry(id).or_default().push(state);
-                }
-                current.pending.uploaded(Ok(()));
-            }
-            Err(error) => current.pending.uploaded(Err(error.to_string())),
+        if let Some(in_flight) = self.find(done.checkpoint_id) {
+            in_flight.uploaded(done);
         }
     }
 
-    /// Steps 5 and 6, once everything is stored; or the abort, once it is hopeless.
+    /// Steps 5 and 6 of the oldest, once everything is stored; or the abort of any, once it is hopeless. Call it until
+    /// it waits.
     pub async fn advance(&mut self) -> Result<Outcome> {
-        let Some(current) = &self.current else { return Ok(Outcome::Waiting) };
-        match current.pending.decide(now_ms()) {
-            Decision::Wait => Ok(Outcome::Waiting),
-            Decision::Abort(reason) => self.abort(reason).await,
-            Decision::Publish => {
-                crash::point("checkpoint-4-uploaded");
-                match self.publish().await {
-                    Ok(Some(outcome)) => Ok(outcome),
-                    Ok(None) => Ok(Outcome::Fenced),
-                    Err(error) if error.code == "manifest_not_stored" => {
-                        self.abort(AbortReason::Upload(error.to_string())).await
-                    }
-                    Err(error) => Err(error),
+        let decisions: Vec<Decision> = self.in_flight.iter().map(InFlight::decide).collect();
+        for (index, decision) in decisions.into_iter().enumerate() {
+            match decision {
+                Decision::Abort(reason) => return self.abort(index, reason).await,
+                Decision::Publish if index == 0 => {
+                    crash::point("checkpoint-4-uploaded");
+                    return match self.publish().await {
+                        Ok(Some(outcome)) => Ok(outcome),
+                        Ok(None) => Ok(Outcome::Fenced),
+                        Err(error) if error.code == "manifest_not_stored" => {
+                            self.abort(0, AbortReason::Manifest(error.to_string())).await
+                        }
+                        Err(error) => Err(error),
+                    };
                 }
+                Decision::Publish | Decision::Wait => {}
             }
         }
+        Ok(Outcome::Waiting)
     }
 
     async fn publish(&mut self) -> Result<Option<Outcome>> {
-        let Some(current) = &mut self.current else { return Ok(None) };
-        let manifest = manifest_of(&self.job, current, &self.context.store, self.drained)?;
+        let Some(oldest) = self.in_flight.front() else { return Ok(None) };
+        let manifest = oldest.manifest(&self.job, self.drained)?;
         let not_stored =
             |e: &Error| Error::unavailable("manifest_not_stored", format!("storing {} failed: {e}", manifest.key));
-        match current.requested.store.put_if_absent(&manifest.key, manifest.encode()?).await {
+        let (store, encoded) = (&oldest.requested.store, manifest.encode()?);
+        match store.put_if_absent(&manifest.key, encoded.clone()).await {
             Ok(PutOutcome::Created) => {}
             // Keys name the attempt, so an existing one is our own first try whose answer was lost, or nobody's.
             Ok(PutOutcome::Exists) => {
-                let stored = current.requested.store.get(&manifest.key).await.map_err(|e| not_stored(&e))?;
-                if stored != manifest.encode()? {
+                if store.get(&manifest.key).await.map_err(|e| not_stored(&e))? != encoded {
                     return Err(Error::fenced(format!("another process wrote {}", manifest.key)));
                 }
             }
             Err(error) => return Err(not_stored(&error)),
         }
         crash::point("checkpoint-5-manifest");
-        let mut snapshot = current.requested.snapshot.clone();
-        (snapshot.state_bytes, snapshot.uploaded_bytes) = (manifest.state_bytes(), current.new_bytes);
+        let mut snapshot = oldest.requested.snapshot.clone();
+        (snapshot.state_bytes, snapshot.uploaded_bytes) = (manifest.state_bytes(), oldest.new_bytes());
+        let subtasks = oldest.subtasks();
         if !self.commit_row(&snapshot).await? {
             return Ok(None);
         }
         crash::point("checkpoint-6-published");
-        let stops = self.current.take().is_some_and(|c| c.requested.stops);
+        let stops = self.in_flight.pop_front().is_some_and(|f| f.requested.stops);
+        self.note_in_use();
         self.last_end_ms = Some(now_ms());
         (snapshot.status, snapshot.ended_ms) = (SnapshotStatus::Completed, self.last_end_ms);
         if snapshot.kind == SnapshotKind::Checkpoint {
+            self.failures = 0;
             self.remember(&manifest);
         }
+        self.record(CheckpointStatistics::new(snapshot.clone(), manifest.stored_bytes(), None, subtasks));
         self.context.changed.notify_waiters();
         Ok(Some(Outcome::Published { snapshot, stops }))
+    }
+
+    /// Stores statistics in the background: nothing waits for them.
+    fn record(&mut self, statistics: CheckpointStatistics) {
+        let metadata = self.context.metadata.clone();
+        while self.recording.try_join_next().is_some() {}
+        self.recording.spawn(async move {
+            if let Err(error) = metadata.insert_statistics(&statistics).await {
+                let snapshot = &statistics.snapshot;
+                tracing::warn!(job.id = %snapshot.job_id, checkpoint.id = snapshot.checkpoint_id, %error, "storing a checkpoint's statistics failed");
+            }
+        });
     }
 
     /// Step 6, the publication point. If the database does not answer, the outcome is unknown: it is asked until known,
@@ -336,12 +321,12 @@ impl Checkpoints {
 
     /// Notes what the next checkpoint may share, and retires old ones in the background.
     fn remember(&mut self, manifest: &Manifest) {
-        self.known.clear();
+        self.known = Shareable { checkpoint_id: manifest.checkpoint_id, files: HashMap::new() };
         for operator in &manifest.operators {
             for subtask in &operator.subtasks {
                 if let Some(keyed) = &subtask.keyed {
                     let files = shareable(keyed).map(|f| (f.name.clone(), f.clone())).collect();
-                    self.known.insert((operator.id, subtask.subtask), Arc::new(files));
+                    self.known.files.insert((operator.id, subtask.subtask), Arc::new(files));
                 }
             }
         }
@@ -351,13 +336,21 @@ impl Checkpoints {
         }
     }
 
+    /// Notes from which checkpoint on files are shared by those under way. What begins later shares with the newest
+    /// completed one, which is retained.
+    fn note_in_use(&self) {
+        let from = self.in_flight.iter().filter_map(|f| f.in_use_from).min().unwrap_or(u64::MAX);
+        self.in_use_from.store(from, Ordering::SeqCst);
+    }
+
     /// Step 8, in the background: retires checkpoints beyond the retained number.
     pub fn retire(&self) {
         let (retention, retained, job) =
             (Arc::clone(&self.retention), self.job.settings.checkpointing.retained, self.job.id);
+        let in_use_from = Arc::clone(&self.in_use_from);
         tokio::spawn(async move {
             let mut retention = retention.lock().await;
-            if let Err(error) = retention.retire(retained).await {
+            if let Err(error) = retention.retire(retained, &in_use_from).await {
                 tracing::warn!(job.id = %job, %error, "retiring old checkpoints failed; the next checkpoint tries again");
             }
             if let Err(error) = retention.subsume_claimed(retained).await {
@@ -366,23 +359,39 @@ impl Checkpoints {
         });
     }
 
-    async fn abort(&mut self, reason: AbortReason) -> Result<Outcome> {
-        let Some(current) = self.current.take() else { return Ok(Outcome::Waiting) };
-        let snapshot = current.requested.snapshot.clone();
+    async fn abort(&mut self, index: usize, reason: AbortReason) -> Result<Outcome> {
+        let Some(aborted) = self.in_flight.remove(index) else { return Ok(Outcome::Waiting) };
+        self.note_in_use();
+        let snapshot = aborted.requested.snapshot.clone();
         self.last_end_ms = Some(now_ms());
-        tracing::warn!(job.id = %self.job.id, checkpoint.id = snapshot.checkpoint_id, %reason, "checkpoint failed");
-        let stops = current.requested.stops;
-        self.give_up(current.requested, current.uploads, &reason).await;
+        if snapshot.kind == SnapshotKind::Checkpoint && reason.reason().counts() {
+            self.failures = self.failures.saturating_add(1);
+        }
+        tracing::warn!(job.id = %self.job.id, checkpoint.id = snapshot.checkpoint_id, %reason, in_a_row = self.failures, "checkpoint failed");
+        let (stops, subtasks) = (aborted.requested.stops, aborted.subtasks());
+        self.give_up(aborted.requested, aborted.uploads, subtasks, &reason).await;
         self.context.changed.notify_waiters();
         Ok(Outcome::Aborted { snapshot, reason, stops })
     }
 
     /// Fails a snapshot's row and only then removes its objects: if the row does not say `FAILED` by our hand, it may be
     /// published (its answer was lost), and the next start's sweep decides.
-    async fn give_up(&self, requested: Requested, uploads: Vec<JoinHandle<()>>, reason: &AbortReason) {
-        let snapshot = requested.snapshot;
-        match self.context.metadata.fail_snapshot(snapshot.id, &reason.to_string(), now_ms()).await {
-            Ok(true) => clean_up(snapshot, requested.store, uploads),
+    async fn give_up(
+        &mut self,
+        requested: Requested,
+        uploads: Vec<JoinHandle<()>>,
+        subtasks: Vec<SubtaskStatistics>,
+        reason: &AbortReason,
+    ) {
+        let mut snapshot = requested.snapshot;
+        let (now, why) = (now_ms(), reason.to_string());
+        match self.context.metadata.fail_snapshot(snapshot.id, &why, now).await {
+            Ok(true) => {
+                clean_up(snapshot.clone(), requested.store, uploads);
+                (snapshot.status, snapshot.ended_ms, snapshot.failure) = (SnapshotStatus::Failed, Some(now), Some(why));
+                snapshot.uploaded_bytes = subtasks.iter().map(|s| s.uploaded_bytes).sum();
+                self.record(CheckpointStatistics::new(snapshot, 0, Some(reason.reason()), subtasks));
+            }
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(job.id = %self.job.id, checkpoint.id = snapshot.checkpoint_id, %error, "a failed checkpoint's row could not be updated; the next start does it");
@@ -392,16 +401,19 @@ impl Checkpoints {
 
     /// Whether no snapshot is under way or waiting.
     pub fn is_idle(&self) -> bool {
-        self.current.is_none() && self.queue.is_empty()
+        self.in_flight.is_empty() && self.queue.is_empty()
     }
 
     /// The attempt ends: whatever is under way or waiting has failed.
-    pub async fn end(&mut self) {
-        let waiting = self.queue.drain(..).map(|r| (r, Vec::new()));
-        let all: Vec<_> = self.current.take().map(|c| (c.requested, c.uploads)).into_iter().chain(waiting).collect();
-        for (requested, uploads) in all {
-            self.give_up(requested, uploads, &AbortReason::JobEnded).await;
+    pub async fn end(&mut self, reason: &AbortReason) {
+        for aborted in std::mem::take(&mut self.in_flight) {
+            let subtasks = aborted.subtasks();
+            self.give_up(aborted.requested, aborted.uploads, subtasks, reason).await;
         }
+        for requested in std::mem::take(&mut self.queue) {
+            self.give_up(requested, Vec::new(), Vec::new(), reason).await;
+        }
+        while self.recording.join_next().await.is_some() {}
         self.context.changed.notify_waiters();
     }
 }
@@ -416,89 +428,4 @@ pub async fn durable_target(uri: &str) -> Result<Store> {
         ));
     }
     Ok(store)
-}
-
-async fn store_part(
-    subtask: usize,
-    snapshot: OperatorSnapshot,
-    to: &Destination,
-    known: Arc<KnownFiles>,
-) -> Result<(SubtaskState, u64)> {
-    let uploaded = match snapshot.keyed {
-        Some(image) => Some(upload(image, to, known).await?),
-        None => None,
-    };
-    let new_bytes = uploaded.as_ref().map_or(0, |u| u.new_bytes);
-    Ok((SubtaskState { subtask, operator_state: snapshot.operator_state, keyed: uploaded.map(|u| u.keyed) }, new_bytes))
-}
-
-fn object_prefix(snapshot: &Snapshot, operator: OperatorId, subtask: usize) -> String {
-    format!("{}/{operator}-{subtask}", state_prefix(snapshot))
-}
-
-fn discard_images(snapshots: Vec<(OperatorId, OperatorSnapshot)>) {
-    let dirs: Vec<_> = snapshots.into_iter().filter_map(|(_, s)| s.keyed.map(|k| k.dir)).collect();
-    tokio::spawn(async move {
-        for dir in dirs {
-            // Only hard links; the attempt's folder is removed when the job restarts.
-            let _ = tokio::fs::remove_dir_all(dir).await;
-        }
-    });
-}
-
-/// Removes the objects of a snapshot that failed, once its uploads have ended. What a crash leaves, the sweep removes.
-fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle<()>>) {
-    tokio::spawn(async move {
-        for upload in uploads {
-            let _ = upload.await;
-        }
-        let prefix = state_prefix(&snapshot);
-        let removed = async {
-            let mut keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();
-            keys.push(manifest_key(
-                snapshot.kind,
-                snapshot.job_id,
-                snapshot.id,
-                snapshot.checkpoint_id,
-                snapshot.attempt,
-            ));
-            store.delete(&keys).await
-        };
-        if let Err(error) = removed.await {
-            tracing::warn!(job.id = %snapshot.job_id, checkpoint.id = snapshot.checkpoint_id, %error, "removing a failed checkpoint's objects failed; the next start sweeps them");
-        }
-    });
-}
-
-fn manifest_of(job: &Job, current: &mut Current, own: &Store, drained: bool) -> Result<Manifest> {
-    let snapshot = &current.requested.snapshot;
-    let key = current
-        .requested
-        .store
-        .key_of(&snapshot.location)
-        .ok_or_else(|| Error::internal(format!("{} is not in {}", snapshot.location, own.uri_of(""))))?;
-    let mut operators = Vec::with_capacity(current.operators.len());
-    for operator in job.plan.vertices.iter().flat_map(|v| &v.operators) {
-        if let Some(subtasks) = current.operators.get(&operator.id) {
-            let mut subtasks = subtasks.clone();
-            subtasks.sort_by_key(|s| s.subtask);
-            operators.push(OperatorState { id: operator.id, name: operator.name.clone(), subtasks });
-        }
-    }
-    Ok(Manifest {
-        snapshot_id: snapshot.id,
-        job_id: job.id,
-        job_name: job.name.clone(),
-        checkpoint_id: snapshot.checkpoint_id,
-        attempt: snapshot.attempt,
-        kind: snapshot.kind,
-        trigger: snapshot.trigger,
-        drained,
-        created_ms: snapshot.started_ms,
-        key,
-        sql: job.sql.clone(),
-        plan: job.plan.clone(),
-        settings: job.settings.clone(),
-        operators,
-    })
 }

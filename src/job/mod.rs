@@ -10,16 +10,19 @@
 
 pub mod action;
 pub mod attempt;
+pub mod checkpoint_settings;
 pub mod checkpoints;
 pub mod cleaning;
 pub mod command;
 pub mod drill;
 pub mod durability;
+mod in_flight;
 pub mod master;
 pub mod preflight;
 pub mod prepare;
 pub mod query;
 pub mod restart;
+pub mod restart_settings;
 pub mod restore_point;
 pub mod retry;
 pub mod service;

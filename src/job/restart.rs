@@ -20,18 +20,26 @@ pub struct RestartTracker {
     failures: VecDeque<i64>,
     attempts: u32,
     backoff_ms: f64,
-    last_failure_ms: Option<i64>,
+    /// When the restart after the last failure was to begin.
+    last_restart_ms: Option<i64>,
 }
 
 impl RestartTracker {
     /// No failure yet.
     pub fn new(strategy: RestartStrategy) -> Self {
-        RestartTracker { strategy, failures: VecDeque::new(), attempts: 0, backoff_ms: 0.0, last_failure_ms: None }
+        RestartTracker { strategy, failures: VecDeque::new(), attempts: 0, backoff_ms: 0.0, last_restart_ms: None }
     }
 
     /// A failure at `now_ms`; `jitter` in -1..=1 is drawn by the caller.
     pub fn failed(&mut self, now_ms: i64, jitter: f64) -> RestartDecision {
-        let since_last = self.last_failure_ms.replace(now_ms).map(|last| u64::try_from(now_ms - last).unwrap_or(0));
+        let decision = self.decide(now_ms, jitter);
+        if let RestartDecision::After(delay_ms) = decision {
+            self.last_restart_ms = Some(now_ms.saturating_add(i64::try_from(delay_ms).unwrap_or(i64::MAX)));
+        }
+        decision
+    }
+
+    fn decide(&mut self, now_ms: i64, jitter: f64) -> RestartDecision {
         match &self.strategy {
             RestartStrategy::None => RestartDecision::GiveUp,
             RestartStrategy::FixedDelay { attempts, delay_ms } => {
@@ -55,7 +63,9 @@ impl RestartTracker {
                 reset_backoff_threshold_ms,
                 attempts,
             } => {
-                let reset = since_last.is_none_or(|t| t >= *reset_backoff_threshold_ms);
+                // The threshold is a time without failure; the wait before the restart is none.
+                let threshold = i64::try_from(*reset_backoff_threshold_ms).unwrap_or(i64::MAX);
+                let reset = self.last_restart_ms.is_none_or(|restart| now_ms.saturating_sub(restart) >= threshold);
                 let (initial, max) = (*initial_backoff_ms as f64, *max_backoff_ms as f64);
                 self.backoff_ms = if reset { initial } else { (self.backoff_ms * backoff_multiplier).min(max) };
                 self.attempts = if reset { 1 } else { self.attempts + 1 };
@@ -90,6 +100,21 @@ mod tests {
     }
 
     #[test]
+    fn exponential_delay_gives_up_after_its_attempts_unless_reset() {
+        let mut t = RestartTracker::new(RestartStrategy::ExponentialDelay {
+            initial_backoff_ms: 10,
+            max_backoff_ms: 10,
+            backoff_multiplier: 1.0,
+            jitter_factor: 0.0,
+            reset_backoff_threshold_ms: 100,
+            attempts: 2,
+        });
+        assert_eq!([t.failed(0, 0.0), t.failed(20, 0.0)], [After(10), After(10)]);
+        assert_eq!([t.failed(130, 0.0), t.failed(150, 0.0)], [After(10), After(10)], "100 ms without failure");
+        assert_eq!(t.failed(170, 0.0), GiveUp);
+    }
+
+    #[test]
     fn exponential_delay_grows_to_its_maximum_and_resets() {
         let mut t = RestartTracker::new(RestartStrategy::ExponentialDelay {
             initial_backoff_ms: 100,
@@ -103,7 +128,9 @@ mod tests {
             [t.failed(0, 0.0), t.failed(200, 1.0), t.failed(600, 0.0), t.failed(900, 1.0)],
             [After(100), After(220), After(300), After(300)]
         );
-        assert_eq!(t.failed(20_000, -1.0), After(90));
+        // Restarted at 1200: a failure just before 11 200 is still of the same row.
+        assert_eq!(t.failed(11_199, 0.0), After(300));
+        assert_eq!(t.failed(21_499, -1.0), After(90));
         assert_eq!(RestartTracker::new(RestartStrategy::None).failed(0, 0.0), GiveUp);
     }
 }

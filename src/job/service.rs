@@ -107,6 +107,7 @@ impl JobService {
             desired: DesiredStatus::Running,
             attempt: 0,
             restarts: 0,
+            failed_checkpoints: 0,
             owner: None,
             lease_until_ms: 0,
             failure: None,

@@ -72,7 +72,7 @@ impl Metadata {
         const INSERT: &str = concat!(
             "INSERT INTO jobs (",
             job_columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
         );
         const LABEL: &str = "INSERT INTO job_labels (job_id, key, value) VALUES ($1, $2, $3)";
 
@@ -80,6 +80,7 @@ impl Metadata {
         let plan = to_json("plan", &job.plan)?;
         let settings = to_json("settings", &job.settings)?;
         let (attempt, restarts) = (to_i64("attempt", job.attempt)?, to_i64("restarts", job.restarts)?);
+        let failed_checkpoints = to_i64("failed_checkpoints", job.failed_checkpoints)?;
         let version = to_i64("version", job.version)?;
         let restart_from = job.restart_from.as_ref().map(|r| to_json("restart_from", r)).transpose()?;
         let restored = job.restored.as_ref().map(|r| to_json("restored", r)).transpose()?;
@@ -106,6 +107,7 @@ impl Metadata {
                         .bind(&job.owner).bind(job.lease_until_ms).bind(job.failure.as_deref().map(storable))
                         .bind(job.created_ms).bind(job.started_ms).bind(job.ended_ms).bind(job.updated_ms)
                         .bind(version).bind(&restart_from).bind(&restored)
+                        .bind(failed_checkpoints)
                         .execute(&mut *tx).await?;
                     if let Some(hold) = hold {
                         // Locks the row, so that a retirement at this moment sees the hold, or this sees the retirement.

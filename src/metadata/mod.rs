@@ -34,6 +34,7 @@ mod model;
 mod restores;
 mod row;
 mod snapshots;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,7 @@ pub use cleaning::JobState;
 pub use jobs::{Inserted, JobFilter};
 pub use lease::Lease;
 pub use model::*;
+pub use statistics::*;
 
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");

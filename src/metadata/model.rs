@@ -37,6 +37,8 @@ macro_rules! text_enum {
     };
 }
 
+pub(super) use text_enum;
+
 text_enum! {
     /// A job's lifecycle; names as in Flink's REST API.
     JobStatus {
@@ -118,10 +120,41 @@ pub struct CheckpointSettings {
     pub interval_ms: u64,
     pub min_pause_ms: u64,
     pub timeout_ms: u64,
+    /// Checkpoints and savepoints under way at once; 1 if there is a minimum pause.
+    pub max_concurrent: u32,
+    /// Failed checkpoints in a row that the job outlives; none = any number.
+    pub tolerable_failed: Option<u32>,
     /// Completed checkpoints kept.
     pub retained: u32,
     pub on_cancel: OnCancel,
     pub mode: CheckpointMode,
+    /// Whether a checkpoint references files that the one before stored.
+    pub incremental: bool,
+    /// Files up to this size are stored inside the manifest.
+    pub data_inline_threshold_bytes: u64,
+    /// Parallel transfers of one operator subtask.
+    pub transfer_threads: u32,
+    /// After which time a checkpoint that does not get on in a subtask is reported; 0 = never.
+    pub stuck_after_ms: u64,
+}
+
+impl Default for CheckpointSettings {
+    fn default() -> Self {
+        CheckpointSettings {
+            interval_ms: 10_000,
+            min_pause_ms: 0,
+            timeout_ms: 600_000,
+            max_concurrent: 1,
+            tolerable_failed: None,
+            retained: 3,
+            on_cancel: OnCancel::Retain,
+            mode: CheckpointMode::ExactlyOnce,
+            incremental: true,
+            data_inline_threshold_bytes: 64 << 10,
+            transfer_threads: 4,
+            stuck_after_ms: 60_000,
+        }
+    }
 }
 
 text_enum! {
@@ -191,7 +224,7 @@ mod defaults {
         3_600_000
     }
     pub fn attempts() -> u32 {
-        3
+        1
     }
     pub fn delay_ms() -> u64 {
         1_000
@@ -308,18 +341,10 @@ fn fail_on_corrupt() -> OnCorrupt {
 impl JobSettings {
     /// Settings of an ordinary job, for tests.
     pub fn for_tests() -> Self {
-        let checkpointing = CheckpointSettings {
-            interval_ms: 10_000,
-            min_pause_ms: 0,
-            timeout_ms: 600_000,
-            retained: 3,
-            on_cancel: OnCancel::Retain,
-            mode: CheckpointMode::ExactlyOnce,
-        };
         JobSettings {
             parallelism: 1,
             max_parallelism: 128,
-            checkpointing,
+            checkpointing: CheckpointSettings::default(),
             restart: RestartStrategy::default(),
             restore: None,
             on_corrupt: OnCorrupt::Fail,
@@ -343,6 +368,8 @@ pub struct Job {
     pub attempt: u64,
     /// Restarts after failures.
     pub restarts: u64,
+    /// Failed checkpoints since the last completed one: an alarm figure.
+    pub failed_checkpoints: u64,
     /// The instance that runs it, and until when its lease lasts.
     pub owner: Option<String>,
     pub lease_until_ms: i64,

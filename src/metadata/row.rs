@@ -11,7 +11,7 @@ use super::model::{Action, Job, JobException, Snapshot};
 /// The columns of [`JobRow`]; a macro, so that `concat!` can use it.
 macro_rules! job_columns {
     () => {
-        "id, name, sql, plan, settings, status, desired, attempt, restarts, owner, lease_until_ms, failure, created_ms, started_ms, ended_ms, updated_ms, version, restart_from, restored"
+        "id, name, sql, plan, settings, status, desired, attempt, restarts, owner, lease_until_ms, failure, created_ms, started_ms, ended_ms, updated_ms, version, restart_from, restored, failed_checkpoints"
     };
 }
 /// The columns of [`SnapshotRow`].
@@ -55,6 +55,7 @@ pub(super) struct JobRow {
     version: i64,
     restart_from: Option<String>,
     restored: Option<String>,
+    failed_checkpoints: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -97,20 +98,20 @@ pub(super) struct ActionRow {
 }
 
 /// Names a row in an error.
-struct RowName<'a>(&'static str, &'a str);
+pub(super) struct RowName<'a>(pub &'static str, pub &'a str);
 
 impl RowName<'_> {
-    fn corrupt(&self, column: &str, cause: &(dyn std::error::Error + 'static)) -> Error {
+    pub(super) fn corrupt(&self, column: &str, cause: &(dyn std::error::Error + 'static)) -> Error {
         let message = format!("{} {}: column {column} cannot be read", self.0, self.1);
         Error::corrupt("row_corrupt", message).caused_by(cause)
     }
-    fn text<T: FromStr<Err = Error>>(&self, column: &str, text: &str) -> Result<T> {
+    pub(super) fn text<T: FromStr<Err = Error>>(&self, column: &str, text: &str) -> Result<T> {
         text.parse().map_err(|e: Error| self.corrupt(column, &e))
     }
-    fn json<T: serde::de::DeserializeOwned>(&self, column: &str, text: &str) -> Result<T> {
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, column: &str, text: &str) -> Result<T> {
         serde_json::from_str(text).map_err(|e| self.corrupt(column, &e))
     }
-    fn count(&self, column: &str, value: i64) -> Result<u64> {
+    pub(super) fn count(&self, column: &str, value: i64) -> Result<u64> {
         u64::try_from(value).map_err(|e| self.corrupt(column, &e))
     }
 }
@@ -130,6 +131,7 @@ impl TryFrom<JobRow> for Job {
             version: name.count("version", row.version)?,
             restart_from: row.restart_from.map(|t| name.json("restart_from", &t)).transpose()?,
             restored: row.restored.map(|t| name.json("restored", &t)).transpose()?,
+            failed_checkpoints: name.count("failed_checkpoints", row.failed_checkpoints)?,
             name: row.name,
             sql: row.sql,
             owner: row.owner,

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::expr::EvalContext;
 use crate::operator::{MAX_WATERMARK, Watermark};
 use crate::state::integers;
-use crate::types::{Schema, TypeKind};
+use crate::types::TypeKind;
 
 /// Offsets change on quarters of an hour (since 1972), ms; within one the offset is looked up once.
 const OFFSET_STEP_MS: i64 = 900_000;
@@ -64,10 +64,10 @@ impl TimeShift {
         let shifted = matches!(rowtime, TypeKind::TimestampLtz(..)) && context.time_zone != Tz::UTC;
         TimeShift { zone: shifted.then_some(context.time_zone), ..Self::none() }
     }
-    /// The shift of windows that the input already has: it follows from the input's time attribute.
-    pub fn of_attribute(input: &Schema, context: &EvalContext) -> Self {
-        let attribute = input.fields.iter().map(|f| &f.data_type.kind).find(|k| k.is_rowtime());
-        attribute.map_or(Self::none(), |kind| Self::of(kind, context))
+    /// The shift of windows that rows already have; `zoned` if they are aligned in the session's time zone.
+    pub fn of_windows(zoned: bool, context: &EvalContext) -> Self {
+        let zone = (zoned && context.time_zone != Tz::UTC).then_some(context.time_zone);
+        TimeShift { zone, ..Self::none() }
     }
 
     /// Shifts instants to local time.

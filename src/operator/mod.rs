@@ -10,10 +10,15 @@ pub mod aggregate;
 pub mod calc;
 pub mod event_time;
 pub mod key_hasher;
+pub mod session;
+#[cfg(test)]
+mod test_subtasks;
 #[cfg(test)]
 mod test_support;
 pub mod window;
 pub mod window_aggregate;
+pub mod window_buffer;
+pub mod window_rank;
 pub mod window_table;
 
 use arrow::record_batch::RecordBatch;

@@ -41,7 +41,7 @@ impl WindowTableOperator {
         self.shift.to_local(&mut times);
         let (mut rows, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for (row, time) in (0u32..).zip(times) {
-            // Latest first, as Flink's window table function does.
+            // Latest first, as Flink's hopping windows.
             for window in self.windows.of_time(time).rev() {
                 rows.push(row);
                 starts.push(window.start);
@@ -107,7 +107,7 @@ mod tests {
         ] {
             output.push(Field::new(name, time(kind)));
         }
-        let spec = WindowTableSpec { window, rowtime: 1 };
+        let spec = WindowTableSpec { window, rowtime: 1, partition_by: vec![] };
         let context = EvalContext { time_zone: chrono_tz::Tz::UTC };
         let mut operator = WindowTableOperator::new(&spec, &Schema::new(output), &context)?;
         let values: ArrayRef = Arc::new(Int64Array::from_iter_values((0..).take(times.len())));

@@ -26,7 +26,9 @@ use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
 use crate::operator::key_hasher::KeyHasher;
+use crate::operator::session::SessionAggregateOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
+use crate::operator::window_rank::WindowRankOperator;
 use crate::operator::window_table::WindowTableOperator;
 use crate::state::{RestoredState, SharedMemory, StateContext};
 use crate::types::Schema;
@@ -433,6 +435,15 @@ impl Opener<'_> {
             OperatorKind::Calc(calc) => Box::new(CalcOperator::new(calc, &operator.output, &self.context)?),
             OperatorKind::WindowTable(window) => {
                 Box::new(WindowTableOperator::new(window, &operator.output, &self.context)?)
+            }
+            OperatorKind::WindowRank(rank) => {
+                let (state, restored) = (self.state_context(operator), self.operator_state(operator.id));
+                Box::new(WindowRankOperator::open(rank, input, &operator.output, &state, restored, &self.context)?)
+            }
+            OperatorKind::WindowAggregate(window) if window.input.is_session() => {
+                let (state, restored) = (self.state_context(operator), self.operator_state(operator.id));
+                let output = &operator.output;
+                Box::new(SessionAggregateOperator::open(window, input, output, state, restored, &self.context)?)
             }
             OperatorKind::WindowAggregate(window) => {
                 let state = self.state_context(operator);

@@ -1,5 +1,6 @@
 //! The loops of a subtask thread: one for vertices that read a source, one for vertices that read channels.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select};
@@ -12,6 +13,10 @@ use super::source::{SourceDriver, Turn};
 use super::watermark::{Progress, WatermarkCombiner};
 use super::{Barrier, CANCEL_CHECK_MS, Control, Element, TaskEvent, TaskId};
 use crate::error::Result;
+
+/// Barriers that one subtask aligns at once. Only without alignment are there several: a slow input may have the barriers
+/// of many expired checkpoints before it.
+const MAX_ALIGNING: usize = 64;
 
 /// What both loops need.
 pub struct TaskIo {
@@ -118,8 +123,9 @@ pub struct InputGate {
     inputs: Vec<Input>,
     watermarks: WatermarkCombiner,
     exactly_once: bool,
-    /// The barrier being aligned: id, how many inputs delivered it, since when.
-    aligning: Option<(Barrier, usize, Instant)>,
+    /// The barriers that some inputs delivered and others did not: how many did, and since when. At most one in aligned
+    /// mode, because inputs that delivered it are not read.
+    aligning: VecDeque<(Barrier, usize, Instant)>,
 }
 
 impl InputGate {
@@ -127,24 +133,26 @@ impl InputGate {
     pub fn new(receivers: Vec<(usize, Receiver<Element>)>, exactly_once: bool) -> Self {
         let watermarks = WatermarkCombiner::new(receivers.len());
         let inputs = receivers.into_iter().map(|(side, receiver)| Input { receiver, side, blocked: false }).collect();
-        InputGate { inputs, watermarks, exactly_once, aligning: None }
+        InputGate { inputs, watermarks, exactly_once, aligning: VecDeque::new() }
     }
 
     /// Notes a barrier; answers it with the alignment time once every input delivered it.
     fn barrier(&mut self, input: usize, barrier: Barrier) -> Option<(Barrier, u64)> {
-        let (_, count, since) = match self.aligning {
-            Some(aligning) if aligning.0 == barrier => aligning,
-            // Only without alignment: a timed-out checkpoint's barriers are still on their way.
-            Some((newer, ..)) if newer.checkpoint_id > barrier.checkpoint_id => return None,
-            _ => (barrier, 0, Instant::now()),
+        let known = self.aligning.iter().position(|(b, ..)| *b == barrier);
+        let (_, count, since) = match known.and_then(|at| self.aligning.remove(at)) {
+            Some(aligning) => aligning,
+            None => (barrier, 0, Instant::now()),
         };
         if count + 1 == self.inputs.len() {
-            self.aligning = None;
             self.inputs.iter_mut().for_each(|i| i.blocked = false);
             return Some((barrier, millis(since)));
         }
         self.inputs[input].blocked = self.exactly_once;
-        self.aligning = Some((barrier, count + 1, since));
+        if self.aligning.len() == MAX_ALIGNING {
+            // Its checkpoint expired long ago.
+            self.aligning.pop_front();
+        }
+        self.aligning.push_back((barrier, count + 1, since));
         None
     }
 }
@@ -216,5 +224,54 @@ fn pass_on(progress: Progress, chain: &mut Chain) -> Result<()> {
             Ok(())
         }
         Progress::Idle(idle) => chain.outputs.broadcast(&Element::Idle(idle)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn barrier(checkpoint_id: u64) -> Barrier {
+        Barrier { checkpoint_id, stops: false }
+    }
+
+    fn gate(inputs: usize, exactly_once: bool) -> InputGate {
+        InputGate::new((0..inputs).map(|n| (n, crossbeam_channel::bounded(1).1)).collect(), exactly_once)
+    }
+
+    /// Which checkpoints pass, as (input, checkpoint) deliver their barriers.
+    fn passed(gate: &mut InputGate, deliveries: &[(usize, u64)]) -> Vec<u64> {
+        let passes = deliveries.iter().filter_map(|(input, id)| gate.barrier(*input, barrier(*id)));
+        passes.map(|(b, _)| b.checkpoint_id).collect()
+    }
+
+    #[test]
+    fn several_barriers_in_flight_pass_in_order_without_alignment() {
+        let mut gate = gate(3, false);
+        assert_eq!(
+            passed(&mut gate, &[(0, 1), (0, 2), (1, 1), (0, 3), (2, 1), (1, 2), (2, 2), (2, 3), (1, 3)]),
+            [1, 2, 3]
+        );
+        assert!(gate.aligning.is_empty() && gate.inputs.iter().all(|i| !i.blocked));
+    }
+
+    #[test]
+    fn an_aligned_input_is_not_read_until_the_others_delivered_its_barrier() {
+        let mut gate = gate(3, true);
+        assert_eq!(passed(&mut gate, &[(1, 1), (0, 1)]), [0_u64; 0]);
+        assert_eq!(gate.inputs.iter().map(|i| i.blocked).collect::<Vec<_>>(), [true, true, false]);
+        // The second barrier waits in the channels of the blocked inputs.
+        assert_eq!(passed(&mut gate, &[(2, 1), (2, 2), (0, 2), (1, 2)]), [1, 2]);
+        assert!(gate.inputs.iter().all(|i| !i.blocked));
+    }
+
+    #[test]
+    fn expired_barriers_do_not_pile_up() {
+        let mut gate = gate(2, false);
+        for id in 0..1_000 {
+            assert_eq!(passed(&mut gate, &[(0, id)]), [0_u64; 0]);
+        }
+        assert_eq!(gate.aligning.len(), MAX_ALIGNING);
+        assert_eq!(passed(&mut gate, &[(1, 999)]), [999]);
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod ast;
 pub mod catalog;
+pub mod checkpoint_options;
 pub mod duration;
 mod explain;
 pub mod options;

@@ -4,12 +4,20 @@
 //! the keys on which a job's safety depends: an unknown one below [`STRICT`] is refused, lest a typing error pass for a
 //! checkpoint interval.
 
+use super::checkpoint_options::{self, Fate};
 use super::duration;
+use crate::connector::parse_bytes;
 use crate::error::{Error, Result};
 
 /// The shape of an option's value.
-enum Shape {
+pub(super) enum Shape {
     Duration,
+    /// A memory size.
+    Bytes,
+    /// A whole number.
+    Number,
+    /// A decimal number.
+    Decimal,
     /// A whole number of at least 1.
     Count,
     TimeZone,
@@ -22,9 +30,17 @@ pub const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
 /// `table.local-time-zone`.
 pub const TIME_ZONE: &str = "table.local-time-zone";
 
+/// After which time a checkpoint that does not get on in a subtask is reported; no option of Flink's.
+pub const STUCK_AFTER: &str = "holdfast.checkpointing.stuck-after";
+
 /// Prefixes of keys that must be known.
-const STRICT: &[&str] =
-    &["execution.checkpointing.", "execution.savepoint.", "execution.state-recovery.", "restart-strategy."];
+const STRICT: &[&str] = &[
+    "execution.checkpointing.",
+    "execution.savepoint.",
+    "execution.state-recovery.",
+    "restart-strategy.",
+    "holdfast.",
+];
 
 const KNOWN: &[(&str, Shape)] = &[
     ("pipeline.name", Shape::Text),
@@ -32,78 +48,96 @@ const KNOWN: &[(&str, Shape)] = &[
     // Accepted without effect: watermarks are made for each record.
     ("pipeline.auto-watermark-interval", Shape::Duration),
     ("parallelism.default", Shape::Count),
-    ("execution.checkpointing.interval", Shape::Duration),
-    ("execution.checkpointing.min-pause", Shape::Duration),
-    ("execution.checkpointing.timeout", Shape::Duration),
-    ("execution.checkpointing.num-retained", Shape::Count),
-    ("state.checkpoints.num-retained", Shape::Count),
-    ("execution.checkpointing.mode", Shape::OneOf(&["EXACTLY_ONCE", "AT_LEAST_ONCE"])),
-    (
-        "execution.checkpointing.externalized-checkpoint-retention",
-        Shape::OneOf(&["RETAIN_ON_CANCELLATION", "DELETE_ON_CANCELLATION"]),
-    ),
     (
         "restart-strategy.type",
-        Shape::OneOf(&["none", "off", "disable", "fixed-delay", "failure-rate", "exponential-delay"]),
+        Shape::OneOf(&[
+            "none",
+            "off",
+            "disable",
+            "fixed-delay",
+            "fixeddelay",
+            "failure-rate",
+            "failurerate",
+            "exponential-delay",
+            "exponentialdelay",
+        ]),
     ),
     ("restart-strategy.fixed-delay.attempts", Shape::Count),
     ("restart-strategy.fixed-delay.delay", Shape::Duration),
     ("restart-strategy.failure-rate.delay", Shape::Duration),
     ("restart-strategy.failure-rate.failure-rate-interval", Shape::Duration),
     ("restart-strategy.failure-rate.max-failures-per-interval", Shape::Count),
-    ("restart-strategy.exponential-delay.attempts-before-reset-backoff", Shape::Text),
-    ("restart-strategy.exponential-delay.backoff-multiplier", Shape::Text),
+    ("restart-strategy.exponential-delay.attempts-before-reset-backoff", Shape::Count),
+    ("restart-strategy.exponential-delay.backoff-multiplier", Shape::Decimal),
     ("restart-strategy.exponential-delay.initial-backoff", Shape::Duration),
-    ("restart-strategy.exponential-delay.jitter-factor", Shape::Text),
+    ("restart-strategy.exponential-delay.jitter-factor", Shape::Decimal),
     ("restart-strategy.exponential-delay.max-backoff", Shape::Duration),
     ("restart-strategy.exponential-delay.reset-backoff-threshold", Shape::Duration),
-    ("execution.state-recovery.path", Shape::Text),
-    ("execution.state-recovery.ignore-unclaimed-state", Shape::OneOf(&["true", "false"])),
-    ("execution.state-recovery.claim-mode", Shape::OneOf(&["CLAIM", "NO_CLAIM"])),
-    ("execution.savepoint.path", Shape::Text),
-    ("execution.savepoint-restore-mode", Shape::OneOf(&["CLAIM", "NO_CLAIM"])),
-    ("execution.savepoint.ignore-unclaimed-state", Shape::OneOf(&["true", "false"])),
+    // Ours: see docs/checkpoints.md.
+    (STUCK_AFTER, Shape::Duration),
     (TIME_ZONE, Shape::TimeZone),
     (IDLE_TIMEOUT, Shape::Duration),
 ];
 
 /// Checks one option. Answers a warning if the key is not one that is honoured; errors have code `invalid_option`.
 pub fn check(key: &str, value: &str) -> Result<Option<String>> {
-    let Some((_, shape)) = KNOWN.iter().find(|(name, _)| *name == key) else {
-        if STRICT.iter().any(|prefix| key.starts_with(prefix)) {
-            let known: Vec<&str> = KNOWN
-                .iter()
-                .map(|(name, _)| *name)
-                .filter(|n| STRICT.iter().any(|p| key.starts_with(p) && n.starts_with(p)))
-                .collect();
-            return Err(Error::invalid(
-                "invalid_option",
-                format!("option '{key}' is not supported; here are: {}", known.join(", ")),
-            ));
-        }
-        return Ok(Some(format!("option '{key}' is not known and has no effect")));
-    };
-    let invalid =
-        |why: String| Err(Error::invalid("invalid_option", format!("option '{key}' cannot be '{value}': {why}")));
-    match shape {
-        Shape::Text => Ok(None),
-        Shape::Duration => match duration::parse_ms(value) {
-            Ok(_) => Ok(None),
-            Err(e) => invalid(e.message),
-        },
-        Shape::Count => match value.trim().parse::<u32>() {
-            Ok(n) if n >= 1 => Ok(None),
-            _ => invalid("it must be a whole number of at least 1".to_owned()),
-        },
-        Shape::TimeZone => match value.parse::<chrono_tz::Tz>() {
-            Ok(_) => Ok(None),
-            // Flink's default value: the machine's zone, which is UTC here.
-            Err(_) if value == "default" => Ok(None),
-            Err(_) => invalid("it must be a time zone's name such as 'UTC' or 'Europe/Berlin'".to_owned()),
-        },
-        Shape::OneOf(values) if values.iter().any(|v| v.eq_ignore_ascii_case(value)) => Ok(None),
-        Shape::OneOf(values) => invalid(format!("it must be one of {}", values.join(", "))),
+    if let Some((_, shape)) = KNOWN.iter().find(|(name, _)| *name == key) {
+        return check_value(key, value, shape).map(|()| None);
     }
+    match checkpoint_options::find(key) {
+        Some(option) => check_flink(key, value, option),
+        None => unknown(key).map(Some),
+    }
+}
+
+fn check_flink(key: &str, value: &str, option: &checkpoint_options::FlinkOption) -> Result<Option<String>> {
+    match &option.fate {
+        Fate::Honoured(shape) => check_value(key, value, shape).map(|()| None),
+        Fate::Alias(of) => match checkpoint_options::find(of) {
+            Some(option) => check_flink(key, value, option),
+            None => Err(Error::internal(format!("option {key} stands for {of}, which is not known"))),
+        },
+        Fate::Always(only) if only.eq_ignore_ascii_case(value.trim()) => Ok(None),
+        Fate::Always(only) => Err(invalid(key, value, &format!("it is always '{only}' here: {}", option.note))),
+        Fate::NoEffect if option.default.eq_ignore_ascii_case(value.trim()) => Ok(None),
+        Fate::NoEffect => Ok(Some(format!("option '{key}' has no effect here: {}", option.note))),
+    }
+}
+
+/// A warning, or an error where a typing error would be dangerous.
+fn unknown(key: &str) -> Result<String> {
+    let Some(strict) = STRICT.iter().find(|prefix| key.starts_with(**prefix)) else {
+        return Ok(format!("option '{key}' is not known and has no effect"));
+    };
+    let names = KNOWN.iter().map(|(name, _)| *name).chain(checkpoint_options::OPTIONS.iter().map(|o| o.name));
+    let known: Vec<&str> = names.filter(|n| n.starts_with(strict)).collect();
+    Err(Error::invalid("invalid_option", format!("option '{key}' is not supported; here are: {}", known.join(", "))))
+}
+
+fn invalid(key: &str, value: &str, why: &str) -> Error {
+    Error::invalid("invalid_option", format!("option '{key}' cannot be '{value}': {why}"))
+}
+
+fn check_value(key: &str, value: &str, shape: &Shape) -> Result<()> {
+    let number = value.trim().parse::<u32>().ok();
+    let problem = match shape {
+        Shape::Text => None,
+        Shape::Duration => duration::parse_ms(value).err().map(|e| e.message),
+        Shape::Bytes if parse_bytes(value).is_some() => None,
+        Shape::Bytes => Some("it must be a size such as '64 kb'".to_owned()),
+        Shape::Count if number.is_some_and(|n| n >= 1) => None,
+        Shape::Count => Some("it must be a whole number of at least 1".to_owned()),
+        Shape::Number if number.is_some() => None,
+        Shape::Number => Some("it must be a whole number".to_owned()),
+        Shape::Decimal if value.trim().parse::<f64>().is_ok_and(f64::is_finite) => None,
+        Shape::Decimal => Some("it must be a number".to_owned()),
+        // Flink's default value: the machine's zone, which is UTC here.
+        Shape::TimeZone if value == "default" || value.parse::<chrono_tz::Tz>().is_ok() => None,
+        Shape::TimeZone => Some("it must be a time zone's name such as 'UTC' or 'Europe/Berlin'".to_owned()),
+        Shape::OneOf(values) if values.iter().any(|v| v.eq_ignore_ascii_case(value)) => None,
+        Shape::OneOf(values) => Some(format!("it must be one of {}", values.join(", "))),
+    };
+    problem.map_or(Ok(()), |why| Err(invalid(key, value, &why)))
 }
 
 #[cfg(test)]

@@ -223,6 +223,11 @@ impl Writes<'_> {
         self.batch.delete_range_cf(&self.table, prefix, &end[..]);
         self.hand_over(WRITE_BATCH_BYTES)
     }
+    /// Deletes the keys from `start` on, before `end`.
+    pub fn delete_range(&mut self, start: &[u8], end: &[u8]) -> Result<()> {
+        self.batch.delete_range_cf(&self.table, start, end);
+        self.hand_over(WRITE_BATCH_BYTES)
+    }
     /// Writes what is left.
     pub fn commit(mut self) -> Result<()> {
         self.hand_over(1)

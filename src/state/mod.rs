@@ -25,6 +25,7 @@ mod memory;
 mod restore;
 pub mod row_codec;
 pub mod sort_codec;
+pub mod time_buffer;
 
 use std::ops::Range;
 use std::path::PathBuf;

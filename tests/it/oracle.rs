@@ -56,8 +56,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("join.temporal_inner", "joins"),
     ("join.temporal_then_window", "joins"),
     ("join.three_way", "joins"),
-    ("nexmark.q11", "the older group window functions"),
-    ("nexmark.q11_tvf", "SESSION windows"),
     ("nexmark.q15", "aggregation without windows"),
     ("nexmark.q16", "aggregation without windows"),
     ("nexmark.q17", "aggregation without windows"),
@@ -83,17 +81,11 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("set.intersect", "set operations without ALL"),
     ("set.union", "set operations without ALL"),
     ("set.view_and_cte", "joins"),
-    ("window.dedup_last", "OVER aggregations"),
     ("window.grouping_sets", "grouping sets"),
     ("window.join_anti", "subqueries"),
     ("window.join_full", "joins"),
     ("window.join_left", "joins"),
     ("window.join_semi", "subqueries"),
-    ("window.legacy_session", "the older group window functions"),
-    ("window.legacy_tumble", "the older group window functions"),
-    ("window.session_by_user", "SESSION windows"),
-    ("window.topn", "OVER aggregations"),
-    ("window.topn_on_tvf", "OVER aggregations"),
 ];
 
 /// A case's files, unpacked where they are packed.

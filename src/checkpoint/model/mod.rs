@@ -74,6 +74,7 @@ struct ModelJob {
     retention: Retention,
     retained: u32,
     pending: Option<PendingSnapshot>,
+    in_use_from: std::sync::atomic::AtomicU64,
     runs: bool,
 }
 

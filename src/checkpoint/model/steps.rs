@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::checkpoint::deletion::{delete_job, finish_deletions};
@@ -84,7 +85,7 @@ impl World {
             Step::Retire(n) => match pick(&running, n) {
                 Some(id) => {
                     let job = self.find(id).unwrap();
-                    job.retention.retire(job.retained).await.map(drop)
+                    job.retention.retire(job.retained, &job.in_use_from).await.map(drop)
                 }
                 None => Ok(()),
             },
@@ -154,6 +155,7 @@ impl World {
             retention,
             retained,
             pending: None,
+            in_use_from: AtomicU64::new(u64::MAX),
             runs: true,
         });
         self.work(id);
@@ -310,7 +312,7 @@ impl World {
             }
             job.retention.published(&manifest);
             // Its failure is only logged there: the next one tries again.
-            let _ = job.retention.retire(job.retained).await;
+            let _ = job.retention.retire(job.retained, &job.in_use_from).await;
         }
         Ok(())
     }
@@ -388,7 +390,7 @@ impl World {
     /// Retires what running jobs no longer keep, and repairs the rest.
     pub(super) async fn gc(&mut self) -> Result<()> {
         for job in self.jobs.iter_mut().filter(|j| j.runs) {
-            job.retention.retire(job.retained).await?;
+            job.retention.retire(job.retained, &job.in_use_from).await?;
         }
         let options = FsckOptions { repair: true, deep: false, min_age_ms: 0, unknown_min_age_ms: 0, threads: 1 };
         let report = fsck(&self.metadata, &self.store, &options, now_ms()).await?;

@@ -79,9 +79,15 @@ fn checkpointing(c: &CheckpointingView, interval_ms: Option<u64>) -> Checkpointi
         interval_ms: interval_ms.or(Some(c.interval_ms)),
         min_pause_ms: Some(c.min_pause_ms),
         timeout_ms: Some(c.timeout_ms),
+        max_concurrent_checkpoints: Some(c.max_concurrent_checkpoints),
+        tolerable_failed_checkpoints: c.tolerable_failed_checkpoints,
         retained: Some(c.retained),
         on_cancel: Some(c.on_cancel),
         mode: Some(c.mode),
+        incremental: Some(c.incremental),
+        data_inline_threshold_bytes: Some(c.data_inline_threshold_bytes),
+        transfer_threads: Some(c.transfer_threads),
+        stuck_after_ms: Some(c.stuck_after_ms),
     }
 }
 

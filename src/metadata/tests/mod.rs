@@ -6,6 +6,7 @@ mod lease;
 #[path = "../../../tests/it/support/postgres.rs"]
 mod postgres_server;
 mod snapshots;
+mod statistics;
 
 use std::collections::BTreeMap;
 
@@ -56,14 +57,7 @@ pub(super) fn settings(labels: &[(&str, &str)]) -> JobSettings {
     JobSettings {
         parallelism: 2,
         max_parallelism: 128,
-        checkpointing: CheckpointSettings {
-            interval_ms: 10_000,
-            min_pause_ms: 0,
-            timeout_ms: 600_000,
-            retained: 3,
-            on_cancel: OnCancel::Retain,
-            mode: CheckpointMode::ExactlyOnce,
-        },
+        checkpointing: CheckpointSettings::default(),
         restart: RestartStrategy::default(),
         restore: None,
         on_corrupt: OnCorrupt::Fail,
@@ -88,6 +82,7 @@ pub(super) fn job(name: &str, created_ms: i64) -> Job {
         desired: DesiredStatus::Running,
         attempt: 0,
         restarts: 0,
+        failed_checkpoints: 0,
         owner: None,
         lease_until_ms: 0,
         failure: None,

@@ -38,7 +38,7 @@ use store::SliceStore;
 #[derive(Clone, Copy)]
 enum Assigner {
     Assign { windows: Windows, rowtime: usize },
-    Attached { start: usize, end: usize },
+    Attached { start: usize, end: usize, zoned: bool },
 }
 
 /// See the module text.
@@ -65,8 +65,8 @@ impl WindowAggregateOperator {
     ) -> Result<Self> {
         let assigner = match spec.input {
             WindowInput::Assign { window, rowtime } => Assigner::Assign { windows: Windows::new(window)?, rowtime },
-            WindowInput::Attached { window_start, window_end } => {
-                Assigner::Attached { start: window_start, end: window_end }
+            WindowInput::Attached { window_start, window_end, zoned } => {
+                Assigner::Attached { start: window_start, end: window_end, zoned }
             }
         };
         let key_fields = spec
@@ -107,7 +107,7 @@ impl WindowAggregateOperator {
             Assigner::Assign { rowtime, .. } => {
                 self.input.fields.get(rowtime).map_or(TimeShift::none(), |f| TimeShift::of(&f.data_type.kind, context))
             }
-            Assigner::Attached { .. } => TimeShift::of_attribute(&self.input, context),
+            Assigner::Attached { zoned, .. } => TimeShift::of_windows(zoned, context),
         };
         self
     }
@@ -125,7 +125,7 @@ impl WindowAggregateOperator {
                 }
                 Ok(split_by(times.into_iter().map(|t| windows.slice_of(t))))
             }
-            Assigner::Attached { start, end } => {
+            Assigner::Attached { start, end, .. } => {
                 let (starts, ends) = (to_ms(batch.column(start))?, to_ms(batch.column(end))?);
                 let windows = || starts.iter().zip(&ends).map(|(start, end)| Window { end: *end, start: *start });
                 match windows().next() {
@@ -174,6 +174,11 @@ impl WindowAggregateOperator {
                 Assigner::Attached { .. } => first..Window { start: first.start.wrapping_add(1), ..first },
                 Assigner::Assign { .. } => slices_within(due),
             };
+            if let Assigner::Assign { windows, .. } = self.assigner
+                && windows.are_cumulative()
+            {
+                self.store.coalesce(slices.clone())?;
+            }
             self.store
                 .visit(slices, |table| emit(table, &self.spec, &self.store, &self.shift, due, &self.output, out))?;
             fired = Some(due);
@@ -255,7 +260,7 @@ impl Operator for WindowAggregateOperator {
 
 /// The old subtasks' watermark. All are equal at an aligned barrier; of different ones the lowest is safest: a row that
 /// some subtask would still have accepted must not be dropped by a watermark that it never saw.
-fn restored_watermark(states: &[serde_json::Value]) -> Result<Watermark> {
+pub(super) fn restored_watermark(states: &[serde_json::Value]) -> Result<Watermark> {
     let mut lowest = None;
     for state in states {
         let version = state.get("v").and_then(serde_json::Value::as_u64);

@@ -50,12 +50,13 @@ impl SliceTable {
         self.aggregates.iter_mut().zip(inputs).try_for_each(|(a, input)| a.update(input, groups))
     }
 
-    /// Takes these groups of another table.
-    pub fn merge(&mut self, from: &SliceTable, groups: &[u32]) -> Result<()> {
+    /// Takes these groups of another table; answers what they are here.
+    pub fn merge(&mut self, from: &SliceTable, groups: &[u32]) -> Result<Vec<u32>> {
         let mut to = Vec::new();
         self.keys.insert_all(&from.keys, groups, &mut to)?;
         self.grow();
-        self.aggregates.iter_mut().zip(&from.aggregates).try_for_each(|(a, from)| a.merge(&to, from, groups))
+        self.aggregates.iter_mut().zip(&from.aggregates).try_for_each(|(a, from)| a.merge(&to, from, groups))?;
+        Ok(to)
     }
 
     /// Appends the stored value of a group.

@@ -213,6 +213,35 @@ impl SliceStore {
     pub fn remove(&mut self, id: Window) -> Result<()> {
         let Some(slice) = self.slices.remove(&id) else { return Ok(()) };
         self.bytes -= slice.bytes;
+        self.erase(id, &slice)
+    }
+
+    /// Moves the groups of these slices into the first one, if all are in memory: cumulating windows would merge them
+    /// again for each window.
+    pub fn coalesce(&mut self, slices: Range<Window>) -> Result<()> {
+        let found: Vec<(Window, bool)> = self.slices.range(slices).map(|(id, slice)| (*id, slice.partial)).collect();
+        let [(first, _), rest @ ..] = &found[..] else { return Ok(()) };
+        if rest.is_empty() || found.iter().any(|(_, partial)| *partial) {
+            return Ok(());
+        }
+        for (id, _) in rest {
+            let Some(from) = self.slices.remove(id) else { continue };
+            self.bytes -= from.bytes;
+            let slice = self.slice_mut(*first)?;
+            for group in slice.table.merge(&from.table, &from.all_groups())? {
+                if let Some(dirty) = slice.dirty.get_mut(group as usize) {
+                    *dirty = true;
+                }
+            }
+            slice.changed = true;
+            self.erase(*id, &from)?;
+        }
+        self.recount(*first);
+        Ok(())
+    }
+
+    /// Deletes what RocksDB has of a slice.
+    fn erase(&self, id: Window, slice: &Slice) -> Result<()> {
         let on_disk: Vec<u16> =
             self.key_groups.clone().zip(&slice.disk).filter_map(|(group, disk)| disk.then_some(group)).collect();
         if on_disk.is_empty() {

@@ -126,7 +126,7 @@ fn spec_of(case: &Case) -> (WindowAggregateSpec, Schema, Schema) {
     let mut input = input_schema();
     let windows = if case.attached {
         input = with_windows(&input);
-        WindowInput::Attached { window_start: 7, window_end: 8 }
+        WindowInput::Attached { window_start: 7, window_end: 8, zoned: false }
     } else {
         WindowInput::Assign { window: case.window, rowtime: 0 }
     };
@@ -146,6 +146,12 @@ fn windows_of(kind: WindowKind, time: i64) -> Vec<Window> {
     let (size, slide, offset) = match kind {
         WindowKind::Tumble { size_ms, offset_ms } => (size_ms, size_ms, offset_ms),
         WindowKind::Hop { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms),
+        WindowKind::Cumulate { size_ms, step_ms, offset_ms } => {
+            let start = time - (time - offset_ms).rem_euclid(size_ms);
+            let ends = (1..=size_ms / step_ms).map(|n| start + n * step_ms).filter(|end| *end > time);
+            return ends.map(|end| Window { start, end }).collect();
+        }
+        WindowKind::Session { .. } => unreachable!("sessions have an operator of their own"),
     };
     (time - size + 1..=time)
         .filter(|start| (start - offset).rem_euclid(slide) == 0)
@@ -289,7 +295,7 @@ impl<'c> Subtasks<'c> {
         let mut batches = vec![batch_of(records)];
         let (spec, input, _) = spec_of(self.case);
         if self.case.attached {
-            let table = WindowTableSpec { window: self.case.window, rowtime: 0 };
+            let table = WindowTableSpec { window: self.case.window, rowtime: 0, partition_by: vec![] };
             let context = EvalContext { time_zone: chrono_tz::Tz::UTC };
             let mut windows = WindowTableOperator::new(&table, &input, &context).unwrap();
             let mut expanded = Collected::default();
@@ -388,6 +394,11 @@ fn action() -> impl Strategy<Value = Action> {
 fn window() -> impl Strategy<Value = WindowKind> {
     prop_oneof![
         (1..40i64, -5..50i64).prop_map(|(size_ms, offset_ms)| WindowKind::Tumble { size_ms, offset_ms }),
+        (1..9i64, 1..6i64, -5..50i64).prop_map(|(step_ms, steps, offset_ms)| WindowKind::Cumulate {
+            size_ms: step_ms * steps,
+            step_ms,
+            offset_ms
+        }),
         (1..40i64, 1..20i64, -5..50i64).prop_map(|(size_ms, slide_ms, offset_ms)| WindowKind::Hop {
             size_ms,
             slide_ms,

@@ -91,7 +91,7 @@ fn accepts(rel: &Rel, input: usize) -> bool {
     let _ = input;
     match rel {
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } => true,
-        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } => false,
+        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => false,
     }
 }
 
@@ -103,7 +103,7 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
         Rel::Scan(scan) => {
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
-        Rel::Values { .. } | Rel::WindowAggregate { .. } => ChangelogMode::INSERT_ONLY,
+        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => ChangelogMode::INSERT_ONLY,
         Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => all(),
     }
 }
@@ -115,7 +115,7 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         // An update may leave what a filter lets through: only the row before tells that it was there.
         Rel::Calc(Calc { filter: Some(_), .. }) => true,
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
-        Rel::WindowAggregate { .. } => true,
+        Rel::WindowAggregate { .. } | Rel::Rank(_) => true,
     }
 }
 
@@ -128,6 +128,7 @@ fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
         | Rel::Calc(_)
         | Rel::Union { .. }
         | Rel::WindowTable { .. }
+        | Rel::Rank(_)
         | Rel::WindowAggregate { .. } => {}
     }
 }
@@ -181,5 +182,6 @@ fn name(rel: &Rel) -> String {
             format!("WindowTableFunction(window=[{}])", display::window(&spec.window, spec.rowtime, input.schema()))
         }
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
+        Rel::Rank(rank) => display::rank(&rank.spec, rank.window, rank.input.schema()),
     }
 }

@@ -4,8 +4,12 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 
+use super::rel::WindowBounds;
 use crate::expr::{Expr, Scalar};
-use crate::graph::{AggregateCall, AggregateFunction, WindowAggregateSpec, WindowInput, WindowKind, WindowProperty};
+use crate::graph::{
+    AggregateCall, AggregateFunction, NullOrder, RankSpec, SortKey, SortOrder, WindowAggregateSpec, WindowInput,
+    WindowKind, WindowProperty, WindowTableSpec,
+};
 use crate::types::{DataType, Schema, TypeKind, timestamp_unit};
 use arrow::datatypes::TimeUnit;
 
@@ -149,13 +153,19 @@ fn ms(value: i64) -> String {
 /// `TUMBLE(time_col=[ts], size=[10 s])`.
 pub fn window(window: &WindowKind, rowtime: usize, input: &Schema) -> String {
     let column = input.fields.get(rowtime).map_or("?", |f| f.name.as_str());
-    let (name, size, slide, offset) = match *window {
-        WindowKind::Tumble { size_ms, offset_ms } => ("TUMBLE", size_ms, None, offset_ms),
-        WindowKind::Hop { size_ms, slide_ms, offset_ms } => ("HOP", size_ms, Some(slide_ms), offset_ms),
+    let (name, lengths, offset) = match *window {
+        WindowKind::Tumble { size_ms, offset_ms } => ("TUMBLE", vec![("size", size_ms)], offset_ms),
+        WindowKind::Hop { size_ms, slide_ms, offset_ms } => {
+            ("HOP", vec![("size", size_ms), ("slide", slide_ms)], offset_ms)
+        }
+        WindowKind::Cumulate { size_ms, step_ms, offset_ms } => {
+            ("CUMULATE", vec![("max_size", size_ms), ("step", step_ms)], offset_ms)
+        }
+        WindowKind::Session { gap_ms } => ("SESSION", vec![("gap", gap_ms)], 0),
     };
-    let mut text = format!("{name}(time_col=[{column}], size=[{}]", ms(size));
-    if let Some(slide) = slide {
-        let _ = write!(text, ", slide=[{}]", ms(slide));
+    let mut text = format!("{name}(time_col=[{column}]");
+    for (length, value) in lengths {
+        let _ = write!(text, ", {length}=[{}]", ms(value));
     }
     if offset != 0 {
         let _ = write!(text, ", offset=[{}]", ms(offset));
@@ -164,12 +174,61 @@ pub fn window(window: &WindowKind, rowtime: usize, input: &Schema) -> String {
     text
 }
 
+/// As [`window`], with the columns of `PARTITION BY`.
+pub fn window_table(spec: &WindowTableSpec, input: &Schema) -> String {
+    let mut text = window(&spec.window, spec.rowtime, input);
+    if !spec.partition_by.is_empty() {
+        let name = |i: &usize| input.fields.get(*i).map_or("?", |f| f.name.as_str());
+        let keys: Vec<&str> = spec.partition_by.iter().map(name).collect();
+        text.truncate(text.len() - 1);
+        let _ = write!(text, ", partition keys=[{}])", keys.join(", "));
+    }
+    text
+}
+
+/// `WindowRank(window=[…], rankType=[ROW_NUMBER], rankRange=[…], partitionBy=[…], orderBy=[…])`.
+pub fn rank(spec: &RankSpec, window: Option<WindowBounds>, input: &Schema) -> String {
+    let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
+    let mut text = match window {
+        Some(w) => format!("WindowRank(window=[(win_start=[{}], win_end=[{}])], ", name(w.start), name(w.end)),
+        None => "Rank(".to_owned(),
+    };
+    let of_window = |c: &usize| window.is_some_and(|w| *c == w.start || *c == w.end);
+    let keys: Vec<&str> = spec.partition_by.iter().filter(|c| !of_window(c)).map(|c| name(*c)).collect();
+    let order: Vec<String> = spec.order_by.iter().map(|key| sort_key(key, input)).collect();
+    let _ = write!(
+        text,
+        "rankType=[ROW_NUMBER], rankRange=[rankStart={}, rankEnd={}], partitionBy=[{}], orderBy=[{}], outputRowNumber=[{}])",
+        spec.first,
+        spec.last,
+        keys.join(", "),
+        order.join(", "),
+        spec.number
+    );
+    text
+}
+
+/// `price DESC NULLS FIRST`.
+fn sort_key(key: &SortKey, input: &Schema) -> String {
+    let name = input.fields.get(key.column).map_or("?", |f| f.name.as_str());
+    let (direction, usual) = match key.order {
+        SortOrder::Ascending => ("ASC", NullOrder::First),
+        SortOrder::Descending => ("DESC", NullOrder::Last),
+    };
+    let nulls = match key.nulls {
+        nulls if nulls == usual => "",
+        NullOrder::First => " NULLS FIRST",
+        NullOrder::Last => " NULLS LAST",
+    };
+    format!("{name} {direction}{nulls}")
+}
+
 /// `GlobalWindowAggregate(groupBy=[…], window=[…], select=[…])`.
 pub fn window_aggregate(spec: &WindowAggregateSpec, input: &Schema, output: &Schema) -> String {
     let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
     let assigned = match &spec.input {
         WindowInput::Assign { window: kind, rowtime } => window(kind, *rowtime, input),
-        WindowInput::Attached { window_start, window_end } => {
+        WindowInput::Attached { window_start, window_end, .. } => {
             format!("(win_start=[{}], win_end=[{}])", name(*window_start), name(*window_end))
         }
     };

@@ -6,7 +6,9 @@ use sqlparser::ast as sp;
 use sqlparser::ast::{BinaryOperator, CastKind, UnaryOperator};
 
 use super::aggregate::Aggregates;
+use super::group_window::GroupWindow;
 use super::place::{self, unsupported};
+use super::rank::RankCall;
 use super::scope::{self, Scope};
 use super::{Environment, coercion, literal, sql_type};
 use crate::error::{Error, Result};
@@ -25,6 +27,10 @@ pub struct Binder<'a> {
     pub environment: &'a Environment,
     /// Where aggregate calls are collected; `None` where they are not allowed.
     pub aggregates: Option<&'a mut Aggregates>,
+    /// The query's group window, whose properties may be named.
+    pub group_window: Option<GroupWindow>,
+    /// Where a `ROW_NUMBER` is noted; `None` where it is not allowed.
+    pub rank: Option<Option<RankCall>>,
     /// The place to report when the parser kept none.
     pub here: Position,
     pub depth: usize,
@@ -33,7 +39,7 @@ pub struct Binder<'a> {
 impl<'a> Binder<'a> {
     /// Binds expressions without aggregates.
     pub fn new(scope: &'a Scope, environment: &'a Environment, here: Position) -> Self {
-        Binder { scope, environment, aggregates: None, here, depth: 0 }
+        Binder { scope, environment, aggregates: None, group_window: None, rank: None, here, depth: 0 }
     }
 
     /// Binds a predicate.

@@ -23,6 +23,9 @@ impl Binder<'_> {
         let name = function_name(function);
         let at = place::position(&function.name).unwrap_or(self.here);
         self.here = at;
+        if let (Some(over), "ROW_NUMBER") = (&function.over, name.as_str()) {
+            return self.row_number(over, at);
+        }
         if function.over.is_some() {
             return unsupported(
                 "OVER aggregations are not supported",
@@ -34,12 +37,7 @@ impl Binder<'_> {
             return unsupported("WITHIN GROUP is not supported", "remove it", at);
         }
         if is_group_window(&name) {
-            return unsupported(
-                &format!("the group window function {name} is not supported"),
-                "use a window table function: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) … \
-                 GROUP BY window_start, window_end",
-                at,
-            );
+            return self.group_window_property(&name, function, at);
         }
         let list = match &function.args {
             FunctionArguments::None => return self.call(&name, vec![]),

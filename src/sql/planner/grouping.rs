@@ -4,7 +4,9 @@
 use sqlparser::ast as sp;
 
 use super::aggregate::Aggregates;
-use super::expression::AGGREGATE_BASE;
+use super::expression::{AGGREGATE_BASE, Binder};
+use super::function_call;
+use super::group_window::{GroupWindow, PROPERTY_BASE};
 use super::names;
 use super::place::{self, unsupported};
 use super::query::{Bound, Item, WindowColumn, project};
@@ -37,11 +39,24 @@ pub fn expressions(group_by: &sp::GroupByExpr, at: Position) -> Result<Vec<&sp::
     Ok(nodes.iter().collect())
 }
 
+/// Takes the group window, such as `TUMBLE(ts, size)`, out of the expressions of a `GROUP BY`.
+pub fn take_group_window(group: &mut Vec<&sp::Expr>, binder: &mut Binder<'_>) -> Result<Option<GroupWindow>> {
+    let Some(position) = group.iter().position(|node| GroupWindow::is_call(node)) else { return Ok(None) };
+    let sp::Expr::Function(function) = group.remove(position) else {
+        return Err(crate::error::Error::internal("a group window is a call"));
+    };
+    if let Some(second) = group.iter().find(|node| GroupWindow::is_call(node)) {
+        let at = binder.position(second);
+        return unsupported("several group windows are not supported", "aggregate twice, in a subquery", at);
+    }
+    GroupWindow::bind(binder, &function_call::function_name(function), function).map(Some)
+}
+
 /// Builds the aggregate.
 pub fn bind(
     input: Bound,
     scope: &Scope,
-    group: Vec<(Expr, Position)>,
+    (group, group_window): (Vec<(Expr, Position)>, Option<GroupWindow>),
     items: Vec<Item>,
     having: Option<Expr>,
     aggregates: Aggregates,
@@ -51,7 +66,8 @@ pub fn bind(
     let mut keys: Vec<Expr> = Vec::new();
     let mut properties: Vec<(usize, WindowColumn)> = Vec::new();
     for (expr, _) in group {
-        if let Expr::Column { index, .. } = expr
+        if group_window.is_none()
+            && let Expr::Column { index, .. } = expr
             && let Some(Some(window)) = input.windows.get(index)
         {
             if !properties.iter().any(|(_, w)| w == window) {
@@ -60,6 +76,17 @@ pub fn bind(
         } else if !keys.contains(&expr) {
             keys.push(expr);
         }
+    }
+    let missing = || crate::error::Error::internal("a window column outside of its input");
+    let column = |index: usize| {
+        let property = |w: &GroupWindow| w.properties().into_iter().nth(index.checked_sub(PROPERTY_BASE)?);
+        let of_input = scope.schema.fields.get(index).map(|f| Expr::column(index, f.data_type.clone()));
+        of_input.or_else(|| group_window.as_ref().and_then(property).map(|(_, column)| column)).ok_or_else(missing)
+    };
+    if let Some(window) = &group_window {
+        properties = (window.properties().into_iter().zip(PROPERTY_BASE..))
+            .map(|((property, _), index)| (index, WindowColumn { window: 0, property, zoned: false }))
+            .collect();
     }
     let find = |wanted: WindowProperty| properties.iter().find(|(_, w)| w.property == wanted);
     let (start, end) = match (find(WindowProperty::Start), find(WindowProperty::End)) {
@@ -87,15 +114,19 @@ pub fn bind(
             data_type: call.data_type,
         });
     }
-    let column = |index: usize| scope.schema.fields.get(index).map(|f| Expr::column(index, f.data_type.clone()));
-    let missing = || crate::error::Error::internal("a window column outside of its input");
     // Columns of their own, even if an argument is the same: whoever assigns the windows replaces these two.
-    let window_start = below.push(column(start).ok_or_else(missing)?);
-    let window_end = below.push(column(end).ok_or_else(missing)?);
+    let windows = match &group_window {
+        Some(of) => WindowInput::Assign { window: of.window, rowtime: below.push(of.time.clone()) },
+        None => {
+            let zoned = properties.iter().any(|(_, w)| w.zoned);
+            let window_start = below.push(column(start)?);
+            WindowInput::Attached { window_start, window_end: below.push(column(end)?), zoned }
+        }
+    };
     below.names = names::unique(below.exprs.iter().enumerate().map(|(i, e)| name_of(e, scope, &items, i)).collect());
 
     let spec = WindowAggregateSpec {
-        input: WindowInput::Attached { window_start, window_end },
+        input: windows,
         keys: (0..keys.len()).collect(),
         aggregates: calls,
         properties: properties.iter().map(|(_, w)| w.property).collect(),
@@ -111,8 +142,8 @@ pub fn bind(
         output.push(Field::new(name, call.data_type.clone()));
     }
     for (index, _) in &properties {
-        let field = scope.schema.fields.get(*index).ok_or_else(missing)?;
-        output.push(Field::new(field.name.clone(), field.data_type.with_nullable(false)));
+        let name = scope.schema.fields.get(*index).map_or_else(|| format!("$w{index}"), |f| f.name.clone());
+        output.push(Field::new(name, column(*index)?.data_type().with_nullable(false)));
     }
     let unique = names::unique(output.iter().map(|f| f.name.clone()).collect());
     for (field, name) in output.iter_mut().zip(unique) {
@@ -127,7 +158,7 @@ pub fn bind(
     let having = having.map(|h| above.rewrite(&h, group_at)).transpose()?;
 
     let mut windows: Vec<Option<WindowColumn>> = vec![None; keys.len() + spec.aggregates.len()];
-    windows.extend(properties.iter().map(|(_, w)| Some(*w)));
+    windows.extend(properties.iter().map(|(_, w)| Some(*w).filter(|_| group_window.is_none())));
     let input = Box::new(input.rel.project(below.exprs, below.names));
     let mut rel = Rel::WindowAggregate { input, spec, schema: Schema::new(output) };
     if let Some(having) = having {

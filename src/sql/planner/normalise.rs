@@ -2,9 +2,10 @@
 //!
 //! Rules, bottom-up: 1. adjacent `Calc`s become one, unless that would compute an expression twice; 2. what a `Calc`
 //! over a window table function computes without the window's columns is computed below it (once per row instead of
-//! once per window); 3. a window aggregate directly over a window table function assigns the windows itself.
+//! once per window); 3. a window aggregate directly over a window table function assigns the windows itself (sessions: if it
+//! groups by the columns of the table function's `PARTITION BY`).
 
-use super::rel::{self, Calc, Rel};
+use super::rel::{self, Calc, Rank, Rel};
 use crate::expr::Expr;
 use crate::graph::{WindowAggregateSpec, WindowInput};
 use crate::types::{Field, Schema};
@@ -20,6 +21,7 @@ pub fn normalise(tree: Rel) -> Rel {
         Rel::WindowTable { input, spec, schema } => {
             Rel::WindowTable { input: Box::new(normalise(*input)), spec, schema }
         }
+        Rel::Rank(rank) => Rel::Rank(Rank { input: Box::new(normalise(*rank.input)), ..rank }),
         Rel::WindowAggregate { input, spec, schema } => fuse(normalise(*input), spec, schema),
         Rel::Union { inputs, schema } => {
             let mut flat = Vec::with_capacity(inputs.len());
@@ -48,6 +50,10 @@ fn normalise_calc(calc: Calc) -> Rel {
             let window = WindowTableParts { input, spec, schema };
             push_below(calc.filter, calc.projection, calc.schema, window)
         }
+        Rel::Rank(rank) if calc.filter.is_some() => {
+            let calc = Calc { input: Box::new(Rel::Values { rows: vec![], schema: rank.schema.clone() }), ..calc };
+            super::rank::bound(calc, rank, normalise_calc)
+        }
         input => Rel::Calc(Calc { input: Box::new(input), ..calc }),
     }
 }
@@ -75,8 +81,9 @@ struct WindowTableParts {
 fn push_below(filter: Option<Expr>, projection: Vec<Expr>, schema: Schema, window: WindowTableParts) -> Rel {
     let arity = window.input.schema().fields.len();
     let of_window = |expr: &Expr| rel::any_column(expr, |i| i >= arity);
-    let (above, below): (Vec<Expr>, Vec<Expr>) =
-        filter.into_iter().flat_map(rel::conjuncts).partition(|conjunct| of_window(conjunct));
+    // A row that is filtered out below makes no session.
+    let stays = |conjunct: &Expr| window.spec.window.is_session() || of_window(conjunct);
+    let (above, below): (Vec<Expr>, Vec<Expr>) = filter.into_iter().flat_map(rel::conjuncts).partition(stays);
     let computed: Vec<usize> =
         projection.iter().enumerate().filter(|(_, e)| !rel::is_trivial(e) && !of_window(e)).map(|(i, _)| i).collect();
     if below.is_empty() && computed.is_empty() {
@@ -130,16 +137,25 @@ fn retype(expr: &Expr, schema: &Schema) -> Expr {
 
 /// `WindowAggregate(Calc(WindowTable(x)))` becomes `WindowAggregate(Calc(x))` that assigns the windows.
 fn fuse(input: Rel, mut spec: WindowAggregateSpec, schema: Schema) -> Rel {
-    let WindowInput::Attached { window_start, window_end } = spec.input else {
+    let WindowInput::Attached { window_start, window_end, .. } = spec.input else {
         return Rel::WindowAggregate { input: Box::new(input), spec, schema };
     };
     let fusible = |calc: &Calc| {
-        let Rel::WindowTable { input, .. } = calc.input.as_ref() else { return false };
+        let Rel::WindowTable { input, spec: table, .. } = calc.input.as_ref() else { return false };
         let arity = input.schema().fields.len();
         let is = |position: usize, column: usize| matches!(calc.projection.get(position), Some(Expr::Column { index, .. }) if *index == column);
         let of_window = |expr: &Expr| rel::any_column(expr, |i| i >= arity);
         let others = calc.projection.iter().enumerate().filter(|(i, _)| *i != window_start && *i != window_end);
-        is(window_start, arity)
+        let mut partition = table.partition_by.clone();
+        partition.sort_unstable();
+        partition.dedup();
+        let mut keys: Vec<Option<usize>> = (spec.keys.iter().map(|k| calc.projection.get(*k)))
+            .map(|e| if let Some(Expr::Column { index, .. }) = e { Some(*index) } else { None })
+            .collect();
+        keys.sort_unstable();
+        let same_sessions = calc.filter.is_none() && keys.into_iter().eq(partition.into_iter().map(Some));
+        (same_sessions || !table.window.is_session())
+            && is(window_start, arity)
             && is(window_end, arity + 1)
             && !calc.filter.as_ref().is_some_and(of_window)
             && !others.map(|(_, e)| e).any(of_window)

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::graph::{
     CalcSpec, Edge, Exchange, JobGraph, OperatorKind, OperatorSpec, PLAN_VERSION, SourceSpec, Vertex, WatermarkSpec,
+    WindowRankSpec,
 };
 use crate::id::OperatorId;
 use crate::sql::catalog::{Catalog, TableColumn};
@@ -112,11 +113,22 @@ impl Builder<'_> {
             }
             Rel::WindowTable { input, spec, schema } => {
                 let input = self.relation(input)?;
-                let window = display::window(&spec.window, spec.rowtime, &input.schema);
+                if spec.window.is_session() {
+                    return Err(Error::invalid(
+                        "sql_unsupported",
+                        "SESSION is only supported below GROUP BY of its PARTITION BY, window_start and window_end",
+                    ));
+                }
+                let window = display::window_table(spec, &input.schema);
+                let exchange = match spec.partition_by.as_slice() {
+                    _ if !spec.window.is_session() => Exchange::Forward,
+                    [] => Exchange::Global,
+                    keys => Exchange::Hash { keys: keys.to_vec() },
+                };
                 let id = self.id(&format!("window_table {window}"), &input.ids);
                 let name = format!("WindowTableFunction(window=[{window}])");
                 let kind = OperatorKind::WindowTable(spec.clone());
-                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Forward))
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
             }
             Rel::WindowAggregate { input, spec, schema } => {
                 let input = self.relation(input)?;
@@ -127,6 +139,21 @@ impl Builder<'_> {
                     if spec.keys.is_empty() { Exchange::Global } else { Exchange::Hash { keys: spec.keys.clone() } };
                 let kind = OperatorKind::WindowAggregate(spec.clone());
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
+            }
+            Rel::Rank(rank) => {
+                let Some(window) = rank.window.filter(|_| rank.spec.last < u64::MAX) else {
+                    let what = "ROW_NUMBER outside of windows is not supported";
+                    let instead = "partition it by window_start and window_end, and filter by its number";
+                    return place::unsupported(what, instead, rank.at);
+                };
+                let input = self.relation(&rank.input)?;
+                let name = display::rank(&rank.spec, rank.window, &input.schema);
+                let id = self.id(&name, &input.ids);
+                let exchange = Exchange::Hash { keys: rank.spec.partition_by.clone() };
+                let (window_start, window_end, zoned) = (window.start, window.end, window.zoned);
+                let spec = WindowRankSpec { window_start, window_end, zoned, rank: rank.spec.clone() };
+                let kind = OperatorKind::WindowRank(spec);
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: rank.schema.clone() }, &exchange))
             }
             Rel::Union { inputs, schema } => {
                 let mut union = Stream { from: vec![], chain: false, schema: schema.clone(), ids: vec![] };

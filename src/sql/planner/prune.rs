@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::need::{self, Layout, Need, Needs, Slot};
-use super::rel::{Calc, Rel, Scan};
+use super::rel::{Calc, Rank, Rel, Scan, WindowBounds};
 use super::{Environment, SinkQuery};
 use crate::expr::Expr;
 use crate::graph::{WindowAggregateSpec, WindowInput};
@@ -135,8 +135,10 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             let mut below: Needs =
                 needs.iter().filter(|(i, _)| **i < arity).map(|(i, need)| (*i, need.clone())).collect();
             need::merge_at(&mut below, spec.rowtime, &Need::All);
+            spec.partition_by.iter().for_each(|column| need::merge_at(&mut below, *column, &Need::All));
             let (input, mut layout) = prune(*input, &below, true, scans);
             spec.rowtime = layout.index(spec.rowtime);
+            spec.partition_by.iter_mut().for_each(|column| *column = layout.index(*column));
             let mut fields = input.schema().fields.clone();
             for slot in layout.columns.values_mut() {
                 slot.data_type.kind = slot.data_type.kind.regular();
@@ -150,6 +152,7 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             }
             (Rel::WindowTable { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
         }
+        Rel::Rank(rank) => prune_rank(rank, needs, scans),
         Rel::WindowAggregate { input, spec, schema } => prune_aggregate(*input, spec, &schema, needs, scans),
         Rel::Union { inputs, schema } => {
             let mut whole: Needs = needs.keys().map(|i| (*i, Need::All)).collect();
@@ -265,6 +268,28 @@ fn prune_values(rows: Vec<Vec<Expr>>, schema: &Schema, needs: &Needs) -> (Rel, L
     (Rel::Values { rows, schema: Schema::new(fields) }, layout)
 }
 
+fn prune_rank(rank: Rank, needs: &Needs, scans: &mut Scans<'_>) -> (Rel, Layout) {
+    let Rank { input, mut spec, window, at, schema } = rank;
+    let number = input.schema().fields.len();
+    let mut below: Needs = needs.iter().filter(|(i, _)| **i < number).map(|(i, need)| (*i, need.clone())).collect();
+    let ordered = spec.order_by.iter().map(|key| key.column);
+    for column in spec.partition_by.iter().copied().chain(ordered) {
+        need::merge_at(&mut below, column, &Need::All);
+    }
+    let (input, mut layout) = prune(*input, &below, window.is_some(), scans);
+    spec.partition_by.iter_mut().for_each(|column| *column = layout.index(*column));
+    spec.order_by.iter_mut().for_each(|key| key.column = layout.index(key.column));
+    let window =
+        window.map(|w| WindowBounds { start: layout.index(w.start), end: layout.index(w.end), zoned: w.zoned });
+    let mut fields = input.schema().fields.clone();
+    spec.number = needs.contains_key(&number);
+    if let (true, Some(field)) = (spec.number, schema.fields.get(number)) {
+        layout.columns.insert(number, slot(fields.len(), field.data_type.clone()));
+        fields.push(field.clone());
+    }
+    (Rel::Rank(Rank { input: Box::new(input), spec, window, at, schema: Schema::new(fields) }), layout)
+}
+
 fn prune_aggregate(
     input: Rel,
     old: WindowAggregateSpec,
@@ -298,7 +323,7 @@ fn prune_aggregate(
     aggregates.iter().flat_map(|c| [c.argument, c.filter]).flatten().for_each(&mut need_column);
     match old.input {
         WindowInput::Assign { rowtime, .. } => need_column(rowtime),
-        WindowInput::Attached { window_start, window_end } => {
+        WindowInput::Attached { window_start, window_end, .. } => {
             [window_start, window_end].into_iter().for_each(need_column)
         }
     }
@@ -310,9 +335,11 @@ fn prune_aggregate(
     let spec = WindowAggregateSpec {
         input: match old.input {
             WindowInput::Assign { window, rowtime } => WindowInput::Assign { window, rowtime: inner.index(rowtime) },
-            WindowInput::Attached { window_start, window_end } => {
-                WindowInput::Attached { window_start: inner.index(window_start), window_end: inner.index(window_end) }
-            }
+            WindowInput::Attached { window_start, window_end, zoned } => WindowInput::Attached {
+                window_start: inner.index(window_start),
+                window_end: inner.index(window_end),
+                zoned,
+            },
         },
         keys: old.keys.iter().map(|k| inner.index(*k)).collect(),
         aggregates,

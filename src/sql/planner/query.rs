@@ -30,6 +30,8 @@ pub struct WindowColumn {
     /// Distinguishes the windows of different table functions.
     pub window: u32,
     pub property: WindowProperty,
+    /// Whether the window is of a `TIMESTAMP_LTZ`: aligned in the session's time zone.
+    pub zoned: bool,
 }
 
 /// A bound query.
@@ -204,17 +206,31 @@ impl<'a> QueryBinder<'a> {
         let mut aggregates = Aggregates::default();
         let mut binder = Binder::new(&scope, self.environment, at);
         binder.aggregates = Some(&mut aggregates);
-        let items = self.bind_items(&select.projection, &mut binder)?;
+        let mut group = super::grouping::expressions(&select.group_by, at)?;
+        let group_window = super::grouping::take_group_window(&mut group, &mut binder)?;
+        binder.group_window.clone_from(&group_window);
+        binder.rank = Some(None);
+        let mut items = self.bind_items(&select.projection, &mut binder)?;
+        let rank = binder.rank.take().flatten();
         let having = select.having.as_ref().map(|h| binder.bind_predicate(h, "HAVING")).transpose()?;
-        let group = super::grouping::expressions(&select.group_by, at)?;
-        if !group.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
+        let mut lifted = None;
+        if let Some(rank) = rank {
+            let (lower, above) = super::rank::lift(items, rank);
+            (items, lifted) = (lower, Some(above));
+        }
+        let bound = if group_window.is_some() || !group.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
             let keys: Result<Vec<_>> = group
                 .iter()
                 .map(|g| Ok((Binder::new(&scope, self.environment, at).bind(g)?, self.position(*g))))
                 .collect();
-            return super::grouping::bind(input, &scope, keys?, items, having, aggregates, at);
-        }
-        Ok(project(input, items))
+            super::grouping::bind(input, &scope, (keys?, group_window), items, having, aggregates, at)?
+        } else {
+            project(input, items)
+        };
+        Ok(match lifted {
+            Some(rank) => rank.apply(bound),
+            None => bound,
+        })
     }
 
     /// `SELECT` without `FROM`: one row.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
-use crate::graph::{WindowAggregateSpec, WindowTableSpec};
+use crate::graph::{RankSpec, WindowAggregateSpec, WindowTableSpec};
+use crate::sql::ast::Position;
 use crate::types::{DataType, Schema, TypeKind};
 
 /// A relational operator over its inputs.
@@ -21,6 +22,7 @@ pub enum Rel {
     WindowTable { input: Box<Rel>, spec: WindowTableSpec, schema: Schema },
     WindowAggregate { input: Box<Rel>, spec: WindowAggregateSpec, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
+    Rank(Rank),
 }
 
 /// Reads columns of a table.
@@ -41,12 +43,35 @@ pub struct Calc {
     pub schema: Schema,
 }
 
+/// A window's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowBounds {
+    pub start: usize,
+    pub end: usize,
+    /// Whether it is aligned in the session's time zone.
+    pub zoned: bool,
+}
+
+/// Numbers rows within partitions and keeps some; see [`RankSpec`]. The schema has the number as its last column, until
+/// pruning drops it.
+#[derive(Debug, Clone)]
+pub struct Rank {
+    pub input: Box<Rel>,
+    pub spec: RankSpec,
+    /// The window by which rows are partitioned.
+    pub window: Option<WindowBounds>,
+    /// Of `ROW_NUMBER`.
+    pub at: Position,
+    pub schema: Schema,
+}
+
 impl Rel {
     /// The output's columns.
     pub fn schema(&self) -> &Schema {
         match self {
             Rel::Scan(Scan { schema, .. })
             | Rel::Calc(Calc { schema, .. })
+            | Rel::Rank(Rank { schema, .. })
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
@@ -58,6 +83,7 @@ impl Rel {
         match self {
             Rel::Scan(Scan { schema, .. })
             | Rel::Calc(Calc { schema, .. })
+            | Rel::Rank(Rank { schema, .. })
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
@@ -68,7 +94,10 @@ impl Rel {
     pub fn inputs(&self) -> Vec<&Rel> {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
-            Rel::Calc(Calc { input, .. }) | Rel::WindowTable { input, .. } | Rel::WindowAggregate { input, .. } => {
+            Rel::Calc(Calc { input, .. })
+            | Rel::Rank(Rank { input, .. })
+            | Rel::WindowTable { input, .. }
+            | Rel::WindowAggregate { input, .. } => {
                 vec![input]
             }
             Rel::Union { inputs, .. } => inputs.iter().collect(),
@@ -78,7 +107,10 @@ impl Rel {
     pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
         match self {
             Rel::Scan(_) | Rel::Values { .. } => vec![],
-            Rel::Calc(Calc { input, .. }) | Rel::WindowTable { input, .. } | Rel::WindowAggregate { input, .. } => {
+            Rel::Calc(Calc { input, .. })
+            | Rel::Rank(Rank { input, .. })
+            | Rel::WindowTable { input, .. }
+            | Rel::WindowAggregate { input, .. } => {
                 vec![input]
             }
             Rel::Union { inputs, .. } => inputs.iter_mut().collect(),

@@ -51,6 +51,7 @@ fn shown(sql: &str) -> String {
                     WindowInput::Attached { .. } => "aggregate",
                 },
                 OperatorKind::Sink(_) => "sink",
+                OperatorKind::WindowRank(_) => "window rank",
                 OperatorKind::Values { .. } => "values",
             })
             .collect();
