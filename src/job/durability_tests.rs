@@ -34,6 +34,7 @@ fn job(status: JobStatus, interval_ms: u64) -> Job {
         version: 1,
         restart_from: None,
         restored: None,
+        failed_checkpoints: 0,
     }
 }
 

@@ -140,6 +140,7 @@ impl World {
             version: 1,
             restart_from: None,
             restored: None,
+            failed_checkpoints: 0,
         };
         self.metadata.insert_job(&row, None).await?;
         let (row, lease) = self.acquire(id).await?;
