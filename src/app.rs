@@ -14,7 +14,7 @@ use crate::api;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::id::InstanceId;
-use crate::job::{Context, JobService, action, cleaning, drill, preflight, supervisor};
+use crate::job::{Context, JobService, Transfers, action, cleaning, drill, preflight, supervisor};
 use crate::metadata::Metadata;
 use crate::state::SharedMemory;
 use crate::storage::Store;
@@ -47,6 +47,7 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result
         store,
         instance,
         warnings,
+        transfers: Transfers::default(),
         running: Mutex::default(),
         actions: Mutex::default(),
         wake: Notify::new(),

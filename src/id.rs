@@ -72,6 +72,10 @@ id_type!(
     ActionId
 );
 id_type!(
+    /// One export, import or verification of a savepoint.
+    OperationId
+);
+id_type!(
     /// One running service process's identity: kept in its data directory, so that a restart is the same instance.
     InstanceId
 );

@@ -56,7 +56,11 @@ CREATE INDEX idempotency_keys_by_job ON idempotency_keys (job_id);
 
 CREATE TABLE snapshots (
     id             TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    job_id         TEXT COLLATE "C" NOT NULL CONSTRAINT snapshots_job REFERENCES jobs (id) ON DELETE CASCADE,
+    -- The job of this database that it belongs to. None: an imported savepoint, or one that outlived its job.
+    job_id         TEXT COLLATE "C" CONSTRAINT snapshots_job REFERENCES jobs (id) ON DELETE SET NULL,
+    -- The job that took it, wherever that was.
+    origin_job_id  TEXT COLLATE "C" NOT NULL,
+    origin_name    TEXT   NOT NULL,
     kind           TEXT   NOT NULL CHECK (kind IN ('CHECKPOINT', 'SAVEPOINT')),
     checkpoint_id  BIGINT NOT NULL CHECK (checkpoint_id > 0),
     attempt        BIGINT NOT NULL CHECK (attempt >= 0),
@@ -69,12 +73,53 @@ CREATE TABLE snapshots (
     ended_ms       BIGINT,
     failure        TEXT,
     client_key     TEXT,
+    format         TEXT   NOT NULL CHECK (format IN ('native', 'canonical')),
+    pinned         BOOLEAN NOT NULL DEFAULT FALSE,
+    -- JSON; snapshot_labels is its searchable copy.
+    labels         TEXT   NOT NULL DEFAULT '{}',
+    imported_from  TEXT,
+    -- Whether its objects are somebody else's: never deleted from here.
+    is_foreign     BOOLEAN NOT NULL DEFAULT FALSE,
     CONSTRAINT snapshots_checkpoint_id UNIQUE (job_id, checkpoint_id),
     CONSTRAINT snapshots_client_key UNIQUE (job_id, client_key)
 );
 CREATE INDEX snapshots_by_status ON snapshots (job_id, status, kind, checkpoint_id);
 CREATE INDEX snapshots_in_progress ON snapshots (started_ms, id) WHERE status = 'IN_PROGRESS';
+CREATE INDEX snapshots_savepoints ON snapshots (started_ms, id) WHERE kind = 'SAVEPOINT';
+CREATE INDEX snapshots_by_origin ON snapshots (origin_job_id, started_ms, id);
 CREATE INDEX snapshots_deleting ON snapshots (started_ms, id) WHERE status = 'DELETING';
+
+CREATE TABLE snapshot_labels (
+    snapshot_id TEXT COLLATE "C" NOT NULL CONSTRAINT snapshot_labels_snapshot REFERENCES snapshots (id) ON DELETE CASCADE,
+    key         TEXT NOT NULL,
+    value       TEXT NOT NULL,
+    PRIMARY KEY (snapshot_id, key)
+);
+CREATE INDEX snapshot_labels_by_value ON snapshot_labels (key, value, snapshot_id);
+
+-- Work on a savepoint that takes its time, and its outcome.
+CREATE TABLE savepoint_operations (
+    id           TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    snapshot_id  TEXT COLLATE "C" NOT NULL CONSTRAINT savepoint_operations_snapshot REFERENCES snapshots (id) ON DELETE CASCADE,
+    kind         TEXT   NOT NULL CHECK (kind IN ('EXPORT', 'IMPORT', 'VERIFY')),
+    status       TEXT   NOT NULL CHECK (status IN ('IN_PROGRESS', 'COMPLETED', 'FAILED')),
+    owner        TEXT   NOT NULL,
+    -- The request, JSON: what a repeated client key is compared with.
+    request      TEXT   NOT NULL,
+    bytes_done   BIGINT NOT NULL CHECK (bytes_done >= 0),
+    bytes_total  BIGINT,
+    -- JSON.
+    result       TEXT,
+    failure      TEXT,
+    started_ms   BIGINT NOT NULL,
+    -- Also a sign of life while it is in progress.
+    updated_ms   BIGINT NOT NULL,
+    ended_ms     BIGINT,
+    client_key   TEXT,
+    CONSTRAINT savepoint_operations_client_key UNIQUE (client_key)
+);
+CREATE INDEX savepoint_operations_by_snapshot ON savepoint_operations (snapshot_id, started_ms, id);
+CREATE INDEX savepoint_operations_in_progress ON savepoint_operations (updated_ms, id) WHERE status = 'IN_PROGRESS';
 
 CREATE TABLE job_exceptions (
     seq     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

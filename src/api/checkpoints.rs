@@ -32,7 +32,7 @@ pub async fn trigger_checkpoint(
     let wait = wait.duration()?;
     let job = state.service.job(&job).await?;
     let checkpoint = state.service.trigger_checkpoint(&job).await?;
-    respond(&state, checkpoint, "checkpoints", wait).await
+    respond(&state, checkpoint, wait).await
 }
 
 /// Lists a job's checkpoints, newest first.

@@ -6,6 +6,7 @@
 pub mod actions;
 pub mod checkpoints;
 pub mod health;
+pub mod idempotency;
 pub mod jobs;
 pub mod model;
 pub mod page;
@@ -79,8 +80,20 @@ fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::cancel::cancel_job))
         .routes(routes!(jobs::stop::stop_job))
         .routes(routes!(jobs::restart::restart_job))
-        .routes(routes!(savepoints::create_savepoint, savepoints::list_savepoints))
-        .routes(routes!(savepoints::get_savepoint, savepoints::delete_savepoint))
+        .routes(routes!(savepoints::of_job::create_savepoint, savepoints::of_job::list_job_savepoints))
+        .routes(routes!(savepoints::of_job::get_job_savepoint, savepoints::of_job::delete_job_savepoint))
+        .routes(routes!(savepoints::list::list_savepoints))
+        .routes(routes!(savepoints::import::import_savepoint))
+        .routes(routes!(
+            savepoints::show::get_savepoint,
+            savepoints::change::change_savepoint,
+            savepoints::delete::delete_savepoint
+        ))
+        .routes(routes!(savepoints::show::get_savepoint_manifest))
+        .routes(routes!(savepoints::export::export_savepoint))
+        .routes(routes!(savepoints::verify::verify_savepoint))
+        .routes(routes!(savepoints::operations::list_savepoint_operations))
+        .routes(routes!(savepoints::operations::get_savepoint_operation))
         .routes(routes!(checkpoints::trigger_checkpoint, checkpoints::list_checkpoints))
         .routes(routes!(checkpoints::get_checkpoint))
         .routes(routes!(actions::start_fsck, actions::list_fscks))

@@ -8,7 +8,7 @@ use crate::error::Place;
 use crate::job::Warning;
 use crate::metadata::{
     CheckpointMode, CheckpointSettings, DesiredStatus, Job, JobException, JobStatus, OnCancel, OnCorrupt,
-    RestartStrategy, Restored, Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger,
+    RestartStrategy, Restored, Snapshot, SnapshotFormat, SnapshotKind, SnapshotStatus, SnapshotTrigger,
 };
 
 /// A job.
@@ -54,6 +54,9 @@ pub struct JobView {
     pub started_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<i64>,
+    /// How much of the state is back, while the job starts from a snapshot in the service that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<ProgressView>,
     /// What could cost this job data.
     pub warnings: Vec<Warning>,
 }
@@ -128,6 +131,7 @@ impl JobView {
             created_ms: job.created_ms,
             started_ms: job.started_ms,
             ended_ms: job.ended_ms,
+            restoring: None,
             warnings,
         }
     }
@@ -168,6 +172,34 @@ pub struct SnapshotView {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Name of the job that took it, then.
+    pub job_name: String,
+    pub format: SnapshotFormat,
+    /// Whether it cannot be deleted until it is unpinned.
+    pub pinned: bool,
+    pub labels: BTreeMap<String, String>,
+    /// The URI that it was imported from; its job may be none of this service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported_from: Option<String>,
+    /// Whether its objects are somebody else's: deleting it only forgets it.
+    pub is_foreign: bool,
+    /// How far it is, while it is under way in the service that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressView>,
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize, ToSchema)]
+pub struct ProgressView {
+    pub bytes_done: u64,
+    /// As far as is known yet.
+    pub bytes_total: u64,
+}
+
+impl From<(u64, u64)> for ProgressView {
+    fn from((bytes_done, bytes_total): (u64, u64)) -> Self {
+        ProgressView { bytes_done, bytes_total }
+    }
 }
 
 impl From<&Snapshot> for SnapshotView {
@@ -187,6 +219,13 @@ impl From<&Snapshot> for SnapshotView {
             ended_ms: s.ended_ms,
             duration_ms: s.ended_ms.map(|e| e - s.started_ms),
             failure: s.failure.clone(),
+            job_name: s.details.job_name.clone(),
+            format: s.details.format,
+            pinned: s.details.pinned,
+            labels: s.details.labels.clone(),
+            imported_from: s.details.imported_from.clone(),
+            is_foreign: s.details.is_foreign,
+            progress: None,
         }
     }
 }

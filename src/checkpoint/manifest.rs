@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::graph::JobGraph;
 use crate::id::{JobId, OperatorId, SnapshotId};
-use crate::metadata::{JobSettings, SnapshotKind, SnapshotTrigger};
+use crate::metadata::{JobSettings, SnapshotFormat, SnapshotKind, SnapshotTrigger};
 
 /// Version that this build writes.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -32,6 +32,9 @@ pub struct Manifest {
     pub attempt: u64,
     pub kind: SnapshotKind,
     pub trigger: SnapshotTrigger,
+    /// How the keyed state's files are written.
+    #[serde(default)]
+    pub format: SnapshotFormat,
     /// Whether event time was moved to its end before it was taken (stop with drain): rows that a job restored from it
     /// reads later are all late.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -175,6 +178,31 @@ impl Manifest {
         });
         bytes.sum()
     }
+    /// Says that it lies at `key` now, its objects moved with it. `snapshot_moved` if an object lies outside its folder:
+    /// only savepoints have all their objects below it.
+    pub fn relocate(&mut self, key: &str) -> Result<()> {
+        let folder = |key: &str| key.rfind('/').map_or("", |at| &key[..=at]).to_owned();
+        let (old, new) = (folder(&self.key), folder(key));
+        for file in self.files_mut() {
+            let (FileContent::Object(object) | FileContent::Packed { object, .. }) = &mut file.content else {
+                continue;
+            };
+            let inside = object.strip_prefix(&old).ok_or_else(|| {
+                Error::corrupt(
+                    "snapshot_moved",
+                    format!("{object} does not lie in the snapshot's folder: only savepoints can be moved on their own; copy a checkpoint with the folders above it"),
+                )
+            })?;
+            *object = format!("{new}{inside}");
+        }
+        self.key = key.to_owned();
+        Ok(())
+    }
+    /// All state files, to be changed.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut StateFile> {
+        let subtasks = self.operators.iter_mut().flat_map(|o| &mut o.subtasks);
+        subtasks.filter_map(|s| s.keyed.as_mut()).flat_map(|k| &mut k.files)
+    }
     /// Bytes of keyed state.
     pub fn state_bytes(&self) -> u64 {
         self.files().map(|f| f.bytes).sum()
@@ -221,6 +249,7 @@ mod tests {
             attempt: 2,
             kind: SnapshotKind::Checkpoint,
             trigger: SnapshotTrigger::Periodic,
+            format: SnapshotFormat::Native,
             drained: false,
             created_ms: 1,
             key: "jobs/x/chk-7-2/_metadata".into(),
@@ -245,6 +274,25 @@ mod tests {
             ["jobs/x/shared/1", "jobs/x/shared/p", "jobs/x/chk-7-2/_metadata"]
         );
         assert_eq!((read.state_bytes(), read.stored_bytes()), (12, 14));
+    }
+
+    #[test]
+    fn a_savepoint_is_relocated_with_its_objects_and_a_checkpoint_is_not() {
+        let mut savepoint = sample();
+        savepoint.key = "savepoints/s/_metadata".into();
+        for file in savepoint.files_mut() {
+            match &mut file.content {
+                FileContent::Inline(_) => {}
+                FileContent::Object(object) => *object = "savepoints/s/state/1".into(),
+                FileContent::Packed { object, .. } => *object = "savepoints/s/state/p".into(),
+            }
+        }
+        for (to, folder) in [("_metadata", ""), ("a/b/_metadata", "a/b/")] {
+            savepoint.relocate(to).unwrap();
+            let expected = [format!("{folder}state/1"), format!("{folder}state/p"), to.to_owned()];
+            assert_eq!(savepoint.object_keys().collect::<Vec<_>>(), expected);
+        }
+        assert_eq!(sample().relocate("a/_metadata").unwrap_err().code, "snapshot_moved");
     }
 
     #[test]

@@ -17,12 +17,14 @@
 //!
 //! This module knows no threads and no channels; `job` carries acknowledgements here from `runtime`.
 
+pub mod copy;
 pub mod deletion;
 pub mod fsck;
 pub mod manifest;
 #[cfg(test)]
 mod model;
 pub mod pending;
+pub mod progress;
 pub mod restore;
 pub mod retention;
 pub mod upload;

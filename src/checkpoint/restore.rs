@@ -9,6 +9,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::manifest::{FileContent, KeyedState, Manifest, StateFile, sha256_hex};
+use super::progress::Transfer;
 use super::upload::{KnownFiles, shareable};
 use crate::error::{Error, Result};
 use crate::graph::{JobGraph, key_group};
@@ -31,17 +32,15 @@ pub async fn load(own: &Store, uri: &str) -> Result<(Store, Manifest)> {
     }
     let folder = uri.trim_end_matches(MANIFEST_NAME).trim_end_matches('/');
     let near = open_existing(folder).await?;
-    let manifest = Manifest::decode(&near.get(MANIFEST_NAME).await?, &uri)?;
-    let root = uri.strip_suffix(manifest.key.as_str()).ok_or_else(|| {
-        Error::corrupt(
-            "snapshot_moved",
-            format!(
-                "{uri} was written as '{}'; copy a snapshot with its folders, or restore it from where it was",
-                manifest.key
-            ),
-        )
-    })?;
-    Ok((open_existing(root.trim_end_matches('/')).await?, manifest))
+    let mut manifest = Manifest::decode(&near.get(MANIFEST_NAME).await?, &uri)?;
+    match uri.strip_suffix(manifest.key.as_str()) {
+        Some(root) => Ok((open_existing(root.trim_end_matches('/')).await?, manifest)),
+        // Copied elsewhere.
+        None => {
+            manifest.relocate(MANIFEST_NAME)?;
+            Ok((near, manifest))
+        }
+    }
 }
 
 /// Opens a store that must be there already: a wrong `file://` URI must not create folders.
@@ -138,8 +137,11 @@ pub async fn download(
     dir: &Path,
     threads: usize,
     share: bool,
+    progress: &Transfer,
 ) -> Result<HashMap<OperatorId, LocalOperator>> {
     let mut local = HashMap::new();
+    let images = plan.values().flat_map(|o| &o.keyed).flatten();
+    progress.expect(images.flat_map(|(_, image)| &image.files).map(|f| f.bytes).sum());
     for (id, operator) in plan {
         let mut users: BTreeMap<usize, usize> = BTreeMap::new();
         operator.keyed.iter().flatten().for_each(|(old, _)| *users.entry(*old).or_default() += 1);
@@ -149,7 +151,7 @@ pub async fn download(
             let mut restored = Vec::with_capacity(images.len());
             for (old, image) in images {
                 let folder = dir.join(format!("{id}-{old}-{new}"));
-                download_image(image, store, &folder, threads).await?;
+                download_image(image, store, &folder, threads, progress).await?;
                 restored.push(RestoredState { dir: folder, key_groups: image.key_groups.clone() });
             }
             let in_place = share && images.len() == 1 && users.get(&images[0].0) == Some(&1);
@@ -165,7 +167,14 @@ pub async fn download(
     Ok(local)
 }
 
-async fn download_image(image: &KeyedState, store: &Store, folder: &Path, threads: usize) -> Result<()> {
+/// Downloads the files of one image into a folder, which is created.
+pub async fn download_image(
+    image: &KeyedState,
+    store: &Store,
+    folder: &Path,
+    threads: usize,
+    progress: &Transfer,
+) -> Result<()> {
     tokio::fs::create_dir_all(folder).await.map_err(|e| disk(folder, &e))?;
     let mut packs: BTreeMap<&str, Vec<&StateFile>> = BTreeMap::new();
     let mut alone = Vec::new();
@@ -175,14 +184,30 @@ async fn download_image(image: &KeyedState, store: &Store, folder: &Path, thread
             FileContent::Object(_) | FileContent::Inline(_) => alone.push(file),
         }
     }
-    let alone = alone.into_iter().map(|file| download_file(file, store, folder.join(&file.name)).boxed());
-    let packs = packs.into_iter().map(|(object, files)| download_packed(object, files, store, folder).boxed());
+    let alone = alone.into_iter().map(|file| {
+        let downloaded = async move {
+            download_file(file, store, folder.join(&file.name)).await?;
+            progress.advance(file.bytes);
+            Ok::<_, Error>(())
+        };
+        downloaded.boxed()
+    });
+    let packs = packs.into_iter().map(|(object, files)| {
+        let downloaded = async move {
+            let bytes = files.iter().map(|f| f.bytes).sum();
+            download_packed(object, files, store, folder).await?;
+            progress.advance(bytes);
+            Ok(())
+        };
+        downloaded.boxed()
+    });
     let downloads: Vec<_> = alone.chain(packs).collect();
     futures::stream::iter(downloads).buffer_unordered(threads.max(1)).try_collect::<Vec<()>>().await?;
     Ok(())
 }
 
-async fn download_file(file: &StateFile, store: &Store, path: PathBuf) -> Result<()> {
+/// Writes a state file's bytes, verified, to `path`.
+pub async fn download_file(file: &StateFile, store: &Store, path: PathBuf) -> Result<()> {
     match &file.content {
         FileContent::Object(key) => store.get_to_file(key, &path, file.bytes, &file.sha256).await,
         FileContent::Packed { object, .. } => {
@@ -190,32 +215,36 @@ async fn download_file(file: &StateFile, store: &Store, path: PathBuf) -> Result
             download_packed(object, vec![file], store, folder).await
         }
         FileContent::Inline(text) => {
-            let bytes = STANDARD.decode(text).unwrap_or_default();
-            if bytes.len() as u64 != file.bytes || sha256_hex(&bytes) != file.sha256 {
-                return Err(Error::corrupt(
-                    "snapshot_corrupt",
-                    format!("file {} inside the manifest is not what was written", file.name),
-                ));
-            }
+            let bytes = inline_bytes(file, text)?;
             tokio::fs::write(&path, bytes).await.map_err(|e| disk(&path, &e))
         }
     }
+}
+
+/// The bytes of a file that lies inside the manifest, verified.
+pub fn inline_bytes(file: &StateFile, text: &str) -> Result<Vec<u8>> {
+    let bytes = STANDARD.decode(text).unwrap_or_default();
+    if bytes.len() as u64 == file.bytes && sha256_hex(&bytes) == file.sha256 {
+        return Ok(bytes);
+    }
+    Err(Error::corrupt("snapshot_corrupt", format!("file {} inside the manifest is not what was written", file.name)))
 }
 
 /// Reads a packed object once and writes the files that are wanted of it.
 async fn download_packed(object: &str, files: Vec<&StateFile>, store: &Store, folder: &Path) -> Result<()> {
     let content = store.get(object).await?;
     for file in files {
-        let bytes = packed_bytes(file, &content).ok_or_else(|| {
-            Error::corrupt(
-                "object_corrupt",
-                format!("{} is not what was stored: {} in it has other bytes", store.uri_of(object), file.name),
-            )
-        })?;
+        let bytes = packed_bytes(file, &content).ok_or_else(|| damaged_pack(store, object, file))?;
         let path = folder.join(&file.name);
         tokio::fs::write(&path, bytes).await.map_err(|e| disk(&path, &e))?;
     }
     Ok(())
+}
+
+/// The error for a packed object in which a file is not what was written.
+pub fn damaged_pack(store: &Store, object: &str, file: &StateFile) -> Error {
+    let message = format!("{} is not what was stored: {} in it has other bytes", store.uri_of(object), file.name);
+    Error::corrupt("object_corrupt", message)
 }
 
 /// A file's bytes in its packed object's `content`, if length and checksum are right.

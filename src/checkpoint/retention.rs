@@ -265,14 +265,12 @@ async fn delete_objects(store: &Store, keys: Vec<String>) -> Result<()> {
     store.delete(&manifests).await
 }
 
-/// Deletes a savepoint: row `DELETING`, its objects (all under its own prefix, shared with nothing), row.
+/// Deletes a savepoint: row `DELETING`, its objects (all under its own prefix, shared with nothing), row. Of one whose
+/// objects are somebody else's only the row.
 pub async fn delete_savepoint(metadata: &Metadata, own: &Store, savepoint: &Snapshot) -> Result<()> {
     // Once it is marked, it is decided: whoever claimed it finds it gone.
-    if savepoint.status != SnapshotStatus::Deleting && metadata.mark_deleting(&[savepoint.id]).await?.is_empty() {
-        let holders = metadata.holders_of(savepoint.id).await?;
-        if !holders.is_empty() {
-            return Err(in_use(&format!("savepoint {}", savepoint.id), &holders));
-        }
+    if savepoint.status != SnapshotStatus::Deleting {
+        metadata.mark_savepoint_deleting(savepoint.id).await?;
     }
     crash::point("delete-savepoint-marked");
     delete_savepoint_objects(own, savepoint).await.or_else(gone)?;
@@ -297,8 +295,11 @@ fn gone(error: Error) -> Result<()> {
     if error.kind == ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-/// Deletes a savepoint's objects, wherever they are; `NotFound` if its store is gone.
+/// Deletes a savepoint's objects, wherever they are, unless they are somebody else's; `NotFound` if its store is gone.
 pub async fn delete_savepoint_objects(own: &Store, savepoint: &Snapshot) -> Result<()> {
+    if savepoint.details.is_foreign {
+        return Ok(());
+    }
     let prefix = savepoint_prefix(savepoint.id);
     let store = match own.key_of(&savepoint.location) {
         Some(_) => own.clone(),

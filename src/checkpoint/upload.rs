@@ -6,7 +6,7 @@
 //! least half is in use, else its files are stored anew ([`reusable`]): the store never holds more than twice the
 //! packed bytes that the newest checkpoint needs, and a file is stored again only after as many bytes beside it died.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use super::manifest::{FileContent, KeyedState, StateFile, sha256_hex};
+use super::progress::Transfer;
 use crate::error::{Error, Result};
 use crate::state::StateSnapshot;
 use crate::storage::{PutOutcome, Store};
@@ -45,6 +46,8 @@ pub struct Destination {
     pub threads: usize,
     /// Files up to this size go into the manifest.
     pub inline_threshold_bytes: u64,
+    /// Who watches.
+    pub progress: Arc<Transfer>,
 }
 
 /// An uploaded image.
@@ -134,10 +137,12 @@ enum Part {
 
 async fn upload_files(snapshot: &StateSnapshot, to: &Destination, known: &KnownFiles) -> Result<Uploaded> {
     let Layout { referenced, inline, alone, packs } = layout(&snapshot.files, known, to.inline_threshold_bytes);
+    let old: HashSet<&str> = referenced.iter().map(|f| f.name.as_str()).collect();
+    to.progress.expect(snapshot.files.iter().filter(|(name, _)| !old.contains(name.as_str())).map(|(_, b)| b).sum());
     let parts = alone.into_iter().map(Part::Alone);
     let parts = parts.chain(packs.into_iter().enumerate().map(|(n, names)| Part::Pack(n, names)));
     let uploads: Vec<_> =
-        parts.chain(inline.into_iter().map(Part::Inline)).map(|part| store_part(&snapshot.dir, part, to)).collect();
+        parts.chain(inline.into_iter().map(Part::Inline)).map(|part| watched_part(&snapshot.dir, part, to)).collect();
     let stored: Vec<Vec<StateFile>> =
         futures::stream::iter(uploads).buffer_unordered(to.threads.max(1)).try_collect().await?;
     let mut files: Vec<StateFile> = stored.into_iter().flatten().collect();
@@ -146,6 +151,12 @@ async fn upload_files(snapshot: &StateSnapshot, to: &Destination, known: &KnownF
     files.extend(referenced);
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Uploaded { keyed: KeyedState { key_groups: snapshot.key_groups.clone(), files }, new_bytes })
+}
+
+async fn watched_part(dir: &Path, part: Part, to: &Destination) -> Result<Vec<StateFile>> {
+    let stored = store_part(dir, part, to).await?;
+    to.progress.advance(stored.iter().map(|f| f.bytes).sum());
+    Ok(stored)
 }
 
 async fn store_part(dir: &Path, part: Part, to: &Destination) -> Result<Vec<StateFile>> {
@@ -291,6 +302,7 @@ mod tests {
             prefix: format!("jobs/j/shared/1-{n}/o-0"),
             threads: 2,
             inline_threshold_bytes: DEFAULT_INLINE_THRESHOLD_BYTES,
+            progress: Arc::default(),
         };
         let mut names: Vec<String> = (0..30).map(|n| format!("{n:06}.sst")).collect();
         let first = upload(image(1, &names), &to(1), Arc::default()).await.unwrap();

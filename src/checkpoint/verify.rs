@@ -1,114 +1,119 @@
-//! Compares what a manifest says with what the store has: lengths, and on request every hash.
+//! Reads a whole snapshot and compares every byte with what was written.
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
-use super::manifest::{FileContent, Manifest, StateFile, sha256_hex};
-use super::restore::packed_bytes;
-use crate::error::{ErrorKind, Result};
+use super::manifest::{FileContent, StateFile};
+use super::progress::Transfer;
+use super::restore::{self, inline_bytes, packed_bytes};
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage::Store;
 
-/// What is wrong with a stored object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DamageKind {
-    Missing,
-    WrongLength,
-    WrongHash,
+/// What a verification found.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+pub struct Verification {
+    /// Whether everything is what was written.
+    pub intact: bool,
+    /// Objects that were read, the manifest included.
+    pub objects: u64,
+    /// Bytes of state that were read.
+    pub bytes: u64,
+    /// Every object that is not what was written.
+    pub damaged: Vec<Damage>,
 }
 
-/// One damaged object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A damaged object.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Damage {
-    pub kind: DamageKind,
-    pub key: String,
+    /// Its URI.
+    pub object: String,
+    pub problem: DamageKind,
     pub detail: String,
 }
 
-/// The state objects that a manifest needs, and how many bytes each has.
-pub fn needed(manifest: &Manifest) -> BTreeMap<String, u64> {
-    let mut needed = BTreeMap::new();
-    for file in manifest.files() {
-        match &file.content {
-            FileContent::Inline(_) => {}
-            FileContent::Object(key) => drop(needed.insert(key.clone(), file.bytes)),
-            FileContent::Packed { object, object_bytes, .. } => drop(needed.insert(object.clone(), *object_bytes)),
-        }
-    }
-    needed
+/// What is wrong with an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DamageKind {
+    /// There is no such object.
+    Missing,
+    /// It has another number of bytes.
+    WrongLength,
+    /// It has as many bytes, but others.
+    WrongHash,
+    /// It is the manifest, and cannot be understood.
+    Unreadable,
 }
 
-/// Compares an object's length.
-pub fn length_damage(key: &str, found: Option<u64>, needed: u64) -> Option<Damage> {
-    let (kind, detail) = match found {
-        None => (DamageKind::Missing, "it is not there".to_owned()),
-        Some(found) if found != needed => {
-            (DamageKind::WrongLength, format!("it has {found} bytes, but {needed} were stored"))
-        }
-        Some(_) => return None,
-    };
-    Some(Damage { kind, key: key.to_owned(), detail })
-}
-
-/// Reads everything that a manifest names, each object once, and lists what is damaged; `Err` if the store does not
+/// Verifies the snapshot at `location`. Damage is a finding, not an error; errors are those of a store that does not
 /// answer.
-pub async fn damages(manifest: &Manifest, store: &Store, threads: usize) -> Result<Vec<Damage>> {
+pub async fn verify(own: &Store, location: &str, threads: usize, progress: &Transfer) -> Result<Verification> {
+    let (store, manifest) = match restore::load(own, location).await {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let problem = match error.kind {
+                ErrorKind::NotFound => DamageKind::Missing,
+                ErrorKind::Corrupt => DamageKind::Unreadable,
+                _ => return Err(error),
+            };
+            let damaged = vec![Damage { object: location.to_owned(), problem, detail: error.message }];
+            return Ok(Verification { objects: 1, damaged, ..Verification::default() });
+        }
+    };
+    progress.expect(manifest.state_bytes());
     let mut objects: BTreeMap<&str, Vec<&StateFile>> = BTreeMap::new();
+    let mut damaged = Vec::new();
     for file in manifest.files() {
-        objects.entry(file.content.object().unwrap_or(&manifest.key)).or_default().push(file);
-    }
-    // Collected first: a stream over a borrowing closure cannot be proven `Send`.
-    let reads: Vec<_> = objects.into_iter().map(|(key, files)| object_damage(key, files, store)).collect();
-    let mut reads = futures::stream::iter(reads).buffer_unordered(threads.max(1));
-    let mut found = Vec::new();
-    while let Some(damage) = reads.next().await {
-        found.extend(damage?);
-    }
-    found.sort_by(|a: &Damage, b: &Damage| a.key.cmp(&b.key));
-    Ok(found)
-}
-
-/// What is wrong with an object that holds these files, if anything.
-async fn object_damage(key: &str, files: Vec<&StateFile>, store: &Store) -> Result<Option<Damage>> {
-    let mut pack = None;
-    for file in files {
-        let (bytes, sha256) = match &file.content {
-            FileContent::Inline(text) => {
-                let content = STANDARD.decode(text).unwrap_or_default();
-                (content.len() as u64, sha256_hex(&content))
-            }
-            FileContent::Object(_) => match store.hash(key).await {
-                Ok(stored) => (stored.bytes, stored.sha256),
-                Err(e) if e.kind == ErrorKind::NotFound => return Ok(length_damage(key, None, file.bytes)),
-                Err(e) => return Err(e),
-            },
-            FileContent::Packed { object_bytes, .. } => {
-                let content = match pack.take() {
-                    Some(content) => content,
-                    None => match store.get(key).await {
-                        Ok(content) => content,
-                        Err(e) if e.kind == ErrorKind::NotFound => return Ok(length_damage(key, None, *object_bytes)),
-                        Err(e) => return Err(e),
-                    },
-                };
-                if let Some(damage) = length_damage(key, Some(content.len() as u64), *object_bytes) {
-                    return Ok(Some(damage));
-                }
-                let is_right = packed_bytes(file, &content).is_some();
-                pack = Some(content);
-                if is_right { (file.bytes, file.sha256.clone()) } else { (file.bytes, "another".to_owned()) }
-            }
-        };
-        if (bytes, &sha256) != (file.bytes, &file.sha256) {
-            let kind = if bytes == file.bytes { DamageKind::WrongHash } else { DamageKind::WrongLength };
-            let detail = format!(
-                "file {} has {bytes} bytes with SHA-256 {sha256}, but {} bytes with {} were stored",
-                file.name, file.bytes, file.sha256
-            );
-            return Ok(Some(Damage { kind, key: key.to_owned(), detail }));
+        if let FileContent::Inline(text) = &file.content {
+            progress.advance(file.bytes);
+            let object = store.uri_of(&manifest.key);
+            let damage = |e: Error| Damage { object, problem: DamageKind::WrongHash, detail: e.message };
+            damaged.extend(inline_bytes(file, text).err().map(damage));
+        } else if let Some(object) = file.content.object() {
+            objects.entry(object).or_default().push(file);
         }
     }
-    Ok(None)
+    let count = objects.len() as u64 + 1;
+    let checks: Vec<_> = objects.into_iter().map(|(key, files)| check(&store, key, files, progress).boxed()).collect();
+    let mut checks = futures::stream::iter(checks).buffered(threads.max(1));
+    while let Some(checked) = checks.next().await {
+        damaged.extend(checked?);
+    }
+    Ok(Verification { intact: damaged.is_empty(), objects: count, bytes: manifest.state_bytes(), damaged })
+}
+
+/// What is wrong with an object that holds these files.
+async fn check(store: &Store, key: &str, files: Vec<&StateFile>, progress: &Transfer) -> Result<Option<Damage>> {
+    let damage = |problem, detail| Ok(Some(Damage { object: store.uri_of(key), problem, detail }));
+    let length =
+        |found, written| damage(DamageKind::WrongLength, format!("it has {found} bytes, {written} were written"));
+    let Some(first) = files.first() else { return Ok(None) };
+    let bytes = files.iter().map(|f| f.bytes).sum();
+    let found = if let FileContent::Packed { object_bytes, .. } = &first.content {
+        // Small enough for the memory by the way it is written.
+        match store.get(key).await {
+            Ok(content) if content.len() as u64 != *object_bytes => length(content.len() as u64, *object_bytes),
+            Ok(content) => match files.iter().find(|file| packed_bytes(file, &content).is_none()) {
+                Some(file) => damage(DamageKind::WrongHash, format!("the SHA-256 of {} in it is wrong", file.name)),
+                None => Ok(None),
+            },
+            Err(error) => Err(error),
+        }
+    } else {
+        match store.digest(key).await {
+            Ok(found) if found.bytes != first.bytes => length(found.bytes, first.bytes),
+            Ok(found) if found.sha256 != first.sha256 => damage(
+                DamageKind::WrongHash,
+                format!("its SHA-256 is {}, that of what was written is {}", found.sha256, first.sha256),
+            ),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    progress.advance(bytes);
+    match found {
+        Err(error) if error.kind == ErrorKind::NotFound => damage(DamageKind::Missing, error.message),
+        found => found,
+    }
 }

@@ -90,6 +90,11 @@ impl Client {
         self.answer(self.request(Method::POST, path)?.json(body)).await
     }
 
+    /// Changes a resource by a JSON body.
+    pub async fn patch_json<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T, Failure> {
+        self.answer(self.request(Method::PATCH, path)?.json(body)).await
+    }
+
     /// Submits a job, or (with `dry_run`) asks what it would be.
     pub async fn submit<T: DeserializeOwned>(
         &self,

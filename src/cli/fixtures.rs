@@ -36,5 +36,12 @@ pub fn snapshot(kind: SnapshotKind, status: SnapshotStatus) -> SnapshotView {
         ended_ms: Some(1500),
         duration_ms: Some(1500),
         failure: None,
+        job_name: "demo".into(),
+        format: crate::metadata::SnapshotFormat::Native,
+        pinned: false,
+        labels: std::collections::BTreeMap::new(),
+        imported_from: None,
+        is_foreign: false,
+        progress: None,
     }
 }

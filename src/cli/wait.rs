@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::failure::{Exit, Failure};
-use super::output::size;
 use super::progress::Progress;
 use super::units::Millis;
-use crate::api::model::{JobView, SnapshotView};
-use crate::metadata::{JobStatus, SnapshotKind, SnapshotStatus};
+use crate::api::model::{JobView, ProgressView, SnapshotView};
+use crate::api::savepoints::operations::OperationView;
+use crate::metadata::{JobStatus, OperationStatus, SnapshotKind, SnapshotStatus};
 
 /// Shortest and longest time between two looks.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -40,8 +40,8 @@ pub enum Goal {
 /// What a look at something means.
 #[derive(Debug)]
 pub enum Step {
-    /// Not there yet; the text says where it is.
-    Wait(String),
+    /// Not there yet; the text says where it is, the figures how far.
+    Wait(String, Option<ProgressView>),
     Done,
     Failed(Failure),
 }
@@ -60,9 +60,12 @@ pub fn job_step(job: &JobView, goal: Goal) -> Step {
             Step::Failed(Failure::new(Exit::Conflict, "job_canceled", format!("job {} was cancelled", job.id)))
         }
         (JobStatus::Restarting, _) => {
-            Step::Wait(format!("job {} is RESTARTING ({} restarts): {}", job.name, job.restarts, reason()))
+            Step::Wait(format!("job {} is RESTARTING ({} restarts): {}", job.name, job.restarts, reason()), None)
         }
-        (status, _) => Step::Wait(format!("job {} is {status}", job.name)),
+        (JobStatus::Initializing, _) if job.restoring.is_some() => {
+            Step::Wait(format!("job {} restores its state", job.name), job.restoring)
+        }
+        (status, _) => Step::Wait(format!("job {} is {status}", job.name), None),
     }
 }
 
@@ -71,8 +74,8 @@ pub fn snapshot_step(snapshot: &SnapshotView) -> Step {
     let kind = word(snapshot.kind);
     match snapshot.status {
         SnapshotStatus::InProgress => {
-            let uploaded = size(snapshot.uploaded_bytes);
-            Step::Wait(format!("{kind} {} is in progress, {uploaded} uploaded", snapshot.checkpoint_id))
+            let progress = snapshot.progress.filter(|p| p.bytes_total > 0);
+            Step::Wait(format!("{kind} {} is in progress", snapshot.checkpoint_id), progress)
         }
         SnapshotStatus::Completed => Step::Done,
         SnapshotStatus::Failed | SnapshotStatus::Deleting => {
@@ -90,6 +93,35 @@ fn word(kind: SnapshotKind) -> &'static str {
     }
 }
 
+/// Decides whether an operation has ended.
+pub fn operation_step(operation: &OperationView) -> Step {
+    let kind = operation.kind.as_str().to_lowercase();
+    match operation.status {
+        OperationStatus::InProgress => {
+            let total = operation.bytes_total.filter(|total| *total > 0);
+            let progress = total.map(|bytes_total| ProgressView { bytes_done: operation.bytes_done, bytes_total });
+            Step::Wait(format!("the {kind} of savepoint {} is in progress", operation.savepoint_id), progress)
+        }
+        OperationStatus::Completed => Step::Done,
+        OperationStatus::Failed => {
+            let why = operation.failure.as_deref().unwrap_or("no reason was stored");
+            let detail = format!("the {kind} of savepoint {} failed: {why}", operation.savepoint_id);
+            Step::Failed(Failure::new(Exit::Failed, &format!("{kind}_failed"), detail))
+        }
+    }
+}
+
+/// Looks at an operation until it has ended.
+pub async fn for_operation(
+    client: &Client,
+    operation: &OperationView,
+    limit: Millis,
+) -> Result<OperationView, Failure> {
+    let progress = Progress::start(&format!("savepoint {}", operation.savepoint_id));
+    let path = ["savepoints", &operation.savepoint_id, "operations", &operation.id];
+    until(limit, &progress, async || client.get(&path, &[]).await, operation_step).await
+}
+
 /// Looks at a job until it is where it is awaited.
 pub async fn for_job(client: &Client, id: &str, goal: Goal, limit: Millis) -> Result<JobView, Failure> {
     let progress = Progress::start("waiting for the job");
@@ -101,8 +133,8 @@ pub async fn for_snapshot(client: &Client, snapshot: &SnapshotView, limit: Milli
     let progress = Progress::start(&format!("{} {} is in progress", word(snapshot.kind), snapshot.checkpoint_id));
     let number = snapshot.checkpoint_id.to_string();
     let path = match snapshot.kind {
-        SnapshotKind::Checkpoint => ["jobs", &snapshot.job_id, "checkpoints", &number],
-        SnapshotKind::Savepoint => ["jobs", &snapshot.job_id, "savepoints", &snapshot.id],
+        SnapshotKind::Checkpoint => vec!["jobs", &snapshot.job_id, "checkpoints", &number],
+        SnapshotKind::Savepoint => vec!["savepoints", &snapshot.id],
     };
     until(limit, &progress, async || client.get(&path, &[]).await, snapshot_step).await
 }
@@ -130,8 +162,9 @@ async fn until<T>(
             Ok(seen) => match decide(&seen) {
                 Step::Done => return Ok(seen),
                 Step::Failed(failure) => return Err(failure),
-                Step::Wait(message) => {
+                Step::Wait(message, figures) => {
                     progress.say(&message);
+                    progress.figures(figures.map(|f| (f.bytes_done, f.bytes_total)));
                     let detail = format!("{message} after {} ms; it goes on without this command", limit.0);
                     Failure::new(Exit::Unavailable, "wait_timeout", detail)
                 }
@@ -159,7 +192,7 @@ mod tests {
 
     fn outcome(step: &Step) -> &str {
         match step {
-            Step::Wait(_) => "wait",
+            Step::Wait(..) => "wait",
             Step::Done => "done",
             Step::Failed(failure) => &failure.code,
         }
@@ -214,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn the_wait_ends_with_its_time() {
         let look = async || Ok(());
-        let wait = |(): &()| Step::Wait("it is RESTARTING".into());
+        let wait = |(): &()| Step::Wait("it is RESTARTING".into(), None);
         let failure = until(Millis(0), &Progress::start(""), look, wait).await.unwrap_err();
         assert_eq!((failure.exit, failure.code.as_str()), (Exit::Unavailable, "wait_timeout"));
         assert!(failure.detail.starts_with("it is RESTARTING after 0 ms"), "{failure}");

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Command;
 use super::checkpoints::{Acknowledgement, Checkpoints, Outcome, UploadDone, durable_target};
+use super::command::SnapshotSpec;
 use super::master::{Master, not_running};
 use super::prepare::Prepared;
 use crate::checkpoint::pending::AbortReason;
@@ -141,7 +142,7 @@ struct Attempt<'a> {
     reading: HashSet<TaskId>,
     goal: Goal,
     /// Stop-with-drain: asked for, to be taken when all sources are drained.
-    draining: Option<(Option<String>, oneshot::Sender<Result<Snapshot>>)>,
+    draining: Option<(SnapshotSpec, oneshot::Sender<Result<Snapshot>>)>,
     /// The service shuts down: by when this attempt ends, whatever its goal.
     shutdown_by_ms: Option<i64>,
     /// When to try the last checkpoint again.
@@ -188,8 +189,8 @@ impl Attempt<'_> {
             Some(Command::Cancel) => Some(Exit::Canceled),
             Some(Command::Fenced) => Some(Exit::Fenced),
             Some(Command::Shutdown) | None => self.shut_down().await,
-            Some(Command::Snapshot { kind, trigger, target, drain, reply }) => {
-                self.snapshot(kind, trigger, target, drain, reply).await;
+            Some(Command::Snapshot { spec, drain, reply }) => {
+                self.snapshot(spec, drain, reply).await;
                 None
             }
         }
@@ -207,7 +208,7 @@ impl Attempt<'_> {
         if self.goal == Goal::None {
             self.goal = Goal::Shutdown;
             if let Err(error) =
-                self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Shutdown, None, true).await
+                self.checkpoints.request(&SnapshotSpec::checkpoint(SnapshotTrigger::Shutdown), true).await
             {
                 tracing::warn!(job.id = %self.master.job.id, %error, "no last checkpoint before the shutdown");
                 return Some(Exit::Suspended);
@@ -216,31 +217,24 @@ impl Attempt<'_> {
         None
     }
 
-    async fn snapshot(
-        &mut self,
-        kind: SnapshotKind,
-        trigger: SnapshotTrigger,
-        target: Option<String>,
-        drain: bool,
-        reply: oneshot::Sender<Result<Snapshot>>,
-    ) {
-        let stop = trigger == SnapshotTrigger::Stop;
+    async fn snapshot(&mut self, spec: SnapshotSpec, drain: bool, reply: oneshot::Sender<Result<Snapshot>>) {
+        let stop = spec.trigger == SnapshotTrigger::Stop;
         let result = if !self.starting.is_empty() {
             Err(not_running())
         } else if self.goal != Goal::None {
             Err(Error::conflict("job_ending", "the job is about to stop; no further snapshot can be taken"))
         } else if stop && drain {
-            if let Err(error) = self.can_drain(target.as_deref()).await {
+            if let Err(error) = self.can_drain(spec.target.as_deref()).await {
                 let _ = reply.send(Err(error));
                 return;
             }
             self.goal = Goal::Stop;
-            self.draining = Some((target, reply));
+            self.draining = Some((spec, reply));
             self.checkpoints.set_drained();
             self.execution.drain();
             return;
         } else {
-            self.checkpoints.request(kind, trigger, target.as_deref(), stop).await
+            self.checkpoints.request(&spec, stop).await
         };
         if stop && result.is_ok() {
             self.goal = Goal::Stop;
@@ -397,11 +391,8 @@ impl Attempt<'_> {
     async fn request_next(&mut self) -> Result<()> {
         let now = now_ms();
         if self.reading.is_empty() {
-            if let Some((target, reply)) = self.draining.take() {
-                let requested = self
-                    .checkpoints
-                    .request(SnapshotKind::Savepoint, SnapshotTrigger::Stop, target.as_deref(), true)
-                    .await;
+            if let Some((spec, reply)) = self.draining.take() {
+                let requested = self.checkpoints.request(&spec, true).await;
                 let failure = requested.as_ref().err().cloned();
                 // The asker may have gone; the job stops all the same.
                 let _ = reply.send(requested);
@@ -414,7 +405,7 @@ impl Attempt<'_> {
                 self.goal = Goal::EndOfInput;
                 self.last_retry_ms = None;
                 if let Err(error) =
-                    self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::EndOfInput, None, true).await
+                    self.checkpoints.request(&SnapshotSpec::checkpoint(SnapshotTrigger::EndOfInput), true).await
                 {
                     self.give_up_if_fenced(error)?;
                     self.last_retry_ms = Some(now + LAST_CHECKPOINT_RETRY_MS);
@@ -423,7 +414,7 @@ impl Attempt<'_> {
         } else if self.goal == Goal::None
             && self.checkpoints.next_periodic_ms().is_some_and(|due| now >= due)
             && let Err(error) =
-                self.checkpoints.request(SnapshotKind::Checkpoint, SnapshotTrigger::Periodic, None, false).await
+                self.checkpoints.request(&SnapshotSpec::checkpoint(SnapshotTrigger::Periodic), false).await
         {
             self.checkpoints.skip_periodic();
             self.give_up_if_fenced(error)?;

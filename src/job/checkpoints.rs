@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Context;
+use super::command::SnapshotSpec;
 pub use super::in_flight::{Acknowledgement, UploadDone};
 use super::in_flight::{InFlight, Requested, Shareable, TransferSettings, clean_up, discard_images};
 use crate::checkpoint::manifest::Manifest;
@@ -24,7 +25,7 @@ use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{OperatorId, SnapshotId};
 use crate::metadata::{
-    CheckpointStatistics, Job, Lease, Snapshot, SnapshotKind, SnapshotStatus, SnapshotTrigger, SubtaskStatistics,
+    CheckpointStatistics, Job, Lease, Snapshot, SnapshotDetails, SnapshotKind, SnapshotStatus, SubtaskStatistics,
 };
 use crate::runtime::{Barrier, Execution};
 use crate::storage::{PutOutcome, Store};
@@ -99,47 +100,48 @@ impl Checkpoints {
     }
 
     /// Step 1: the row, before any object exists; the snapshot waits for its turn.
-    pub async fn request(
-        &mut self,
-        kind: SnapshotKind,
-        trigger: SnapshotTrigger,
-        target: Option<&str>,
-        stops: bool,
-    ) -> Result<Snapshot> {
+    pub async fn request(&mut self, spec: &SnapshotSpec, stops: bool) -> Result<Snapshot> {
         if self.queue.len() >= MAX_QUEUED {
             return Err(Error::unavailable(
                 "too_many_snapshots",
                 format!("{MAX_QUEUED} snapshots of this job are waiting already; try again later"),
             ));
         }
-        let store = match target {
+        let store = match &spec.target {
             Some(uri) => durable_target(uri).await?,
             None => self.context.store.clone(),
         };
         let id = SnapshotId::generate();
         let checkpoint_id = self.context.metadata.next_checkpoint_id(self.job.id).await?;
-        let key = manifest_key(kind, self.job.id, id, checkpoint_id, self.job.attempt);
+        let key = manifest_key(spec.kind, self.job.id, id, checkpoint_id, self.job.attempt);
         let now = now_ms();
         let snapshot = Snapshot {
             id,
             job_id: self.job.id,
-            kind,
+            kind: spec.kind,
             checkpoint_id,
             attempt: self.job.attempt,
             status: SnapshotStatus::InProgress,
-            trigger,
+            trigger: spec.trigger,
             location: store.uri_of(&key),
             state_bytes: 0,
             uploaded_bytes: 0,
             started_ms: now,
             ended_ms: None,
             failure: None,
+            details: SnapshotDetails {
+                job_name: self.job.name.clone(),
+                format: spec.format,
+                labels: spec.labels.clone(),
+                ..SnapshotDetails::default()
+            },
         };
-        if !self.context.metadata.begin_snapshot(&self.lease, &snapshot, None).await? {
+        if !self.context.metadata.begin_snapshot(&self.lease, &snapshot, spec.client_key.as_deref()).await? {
             return Err(Error::fenced("the job is owned by another instance now"));
         }
         crash::point("checkpoint-1-row");
-        self.queue.push_back(Requested { snapshot: snapshot.clone(), stops, store });
+        let transfer = self.context.transfers.snapshots.begin(snapshot.id);
+        self.queue.push_back(Requested { snapshot: snapshot.clone(), stops, store, transfer });
         Ok(snapshot)
     }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::{Context, JobService, action};
 use crate::checkpoint::manifest::{Manifest, OperatorState};
+use crate::checkpoint::progress::Transfer;
 use crate::checkpoint::restore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ActionId, JobId, SnapshotId};
@@ -199,7 +200,8 @@ async fn download(
     let plan = restore::OperatorPlan { operator_state: Vec::new(), keyed };
     let threads = context.settings.transfer_threads;
     let plan = [(operator.id, plan)].into();
-    let local = restore::download(plan, store, &dir.join(manifest.snapshot_id.to_string()), threads, false).await?;
+    let dir = dir.join(manifest.snapshot_id.to_string());
+    let local = restore::download(plan, store, &dir, threads, false, &Transfer::default()).await?;
     Ok(local.into_values().flat_map(|o| o.keyed).flatten().collect())
 }
 

@@ -53,6 +53,7 @@ fn snapshot(number: u64, status: SnapshotStatus, age_ms: i64) -> Snapshot {
         started_ms: NOW - age_ms,
         ended_ms: None,
         failure: (status == SnapshotStatus::Failed).then(|| format!("reason {number}")),
+        details: Default::default(),
     }
 }
 

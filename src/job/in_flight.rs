@@ -7,13 +7,14 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::transfers::Tracking;
 use crate::checkpoint::manifest::{Manifest, OperatorState, SubtaskState};
 use crate::checkpoint::pending::{Decision, Pending};
 use crate::checkpoint::upload::{Destination, KnownFiles, upload};
 use crate::checkpoint::{manifest_key, state_prefix};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
-use crate::id::OperatorId;
+use crate::id::{OperatorId, SnapshotId};
 use crate::metadata::{Job, Snapshot, SnapshotKind, SubtaskStatistics};
 use crate::operator::OperatorSnapshot;
 use crate::runtime::TaskId;
@@ -25,6 +26,7 @@ pub(super) struct Requested {
     /// The sources stand still behind its barrier.
     pub stops: bool,
     pub store: Store,
+    pub transfer: Tracking<SnapshotId>,
 }
 
 /// One operator's stored part of a subtask, and how many of its bytes are new.
@@ -142,6 +144,7 @@ impl InFlight {
                     prefix: format!("{}/{id}-{}", state_prefix(&self.requested.snapshot), task.subtask),
                     threads: settings.threads,
                     inline_threshold_bytes: settings.inline_threshold_bytes,
+                    progress: self.requested.transfer.transfer(),
                 };
                 (id, snapshot, destination, files)
             })
@@ -214,6 +217,7 @@ impl InFlight {
             attempt: snapshot.attempt,
             kind: snapshot.kind,
             trigger: snapshot.trigger,
+            format: snapshot.details.format,
             drained,
             created_ms: snapshot.started_ms,
             key,

@@ -18,6 +18,7 @@ pub mod drill;
 pub mod durability;
 mod in_flight;
 pub mod master;
+pub mod operations;
 pub mod preflight;
 pub mod prepare;
 pub mod query;
@@ -25,10 +26,12 @@ pub mod restart;
 pub mod restart_settings;
 pub mod restore_point;
 pub mod retry;
+pub mod savepoints;
 pub mod service;
 pub mod settings;
 pub mod status;
 pub mod supervisor;
+pub mod transfers;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -45,10 +48,12 @@ use crate::storage::Store;
 
 pub use cleaning::FsckRequest;
 pub use command::{Command, SavepointRequest, StopRequest};
+pub use operations::{ExportRequest, ImportRequest};
 pub use preflight::Warning;
 pub use restore_point::RestartRequest;
 pub use service::JobService;
 pub use settings::SubmitRequest;
+pub use transfers::Transfers;
 
 /// What every part of the job layer needs.
 pub struct Context {
@@ -59,6 +64,8 @@ pub struct Context {
     pub instance: InstanceId,
     /// Warnings that hold for every job of this service.
     pub warnings: Vec<Warning>,
+    /// How far transfers in this process are.
+    pub transfers: Transfers,
     /// Jobs that run here. A short critical section, never held across an await.
     pub running: Mutex<HashMap<JobId, RunningJob>>,
     /// Long actions that are done here.

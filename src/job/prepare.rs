@@ -79,7 +79,9 @@ async fn restore_state(
     let plan = restore::plan(&manifest, &job.plan, parallelism_of, job.settings.max_parallelism, allow_non_restored)?;
     // Only the newest completed checkpoint's files are certain to stay until the next one is completed.
     let share = own.as_ref().is_some_and(|s| s.id == manifest.snapshot_id) && manifest.kind == SnapshotKind::Checkpoint;
-    let local = restore::download(plan, &store, &dir.join("restore"), context.settings.transfer_threads, share).await?;
+    let tracking = context.transfers.restores.begin(job.id);
+    let threads = context.settings.transfer_threads;
+    let local = restore::download(plan, &store, &dir.join("restore"), threads, share, &tracking.transfer()).await?;
     tracing::info!(
         job.id = %job.id,
         from = location,

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::oneshot;
 
 use super::preflight::{Warning, check_job};
 use super::restore_point::{RestartRequest, restore_option};
 use super::settings::{SubmitRequest, resolve};
-use super::{Command, Context, SavepointRequest, StopRequest};
+use super::{Command, Context};
 use crate::checkpoint::deletion::delete_job;
 use crate::checkpoint::retention::{delete_savepoint, in_use};
 use crate::clock::now_ms;
@@ -17,15 +16,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
 use crate::metadata::{
     DesiredStatus, Inserted, Job, JobException, JobFilter, JobSettings, JobStatus, Snapshot, SnapshotKind,
-    SnapshotStatus, SnapshotTrigger,
+    SnapshotStatus,
 };
 use crate::runtime::metrics::TaskMetrics;
 use crate::sql;
 
-/// How long a command waits for the job's master to answer.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a waiting request looks again without being woken.
-const WAIT_STEP: Duration = Duration::from_millis(250);
+pub(super) const WAIT_STEP: Duration = Duration::from_millis(250);
 /// Savepoints of one job that a deletion looks at.
 const MAX_SAVEPOINTS: u32 = 10_000;
 
@@ -190,58 +187,6 @@ impl JobService {
         self.context.metadata.job(job.id).await
     }
 
-    /// Takes a savepoint and then ends the job.
-    pub async fn stop(&self, job: &Job, request: &StopRequest) -> Result<Snapshot> {
-        self.snapshot_command(
-            job,
-            SnapshotKind::Savepoint,
-            SnapshotTrigger::Stop,
-            request.target.clone(),
-            request.drain,
-        )
-        .await
-    }
-
-    /// Takes a savepoint.
-    pub async fn create_savepoint(&self, job: &Job, request: &SavepointRequest) -> Result<Snapshot> {
-        self.snapshot_command(job, SnapshotKind::Savepoint, SnapshotTrigger::Savepoint, request.target.clone(), false)
-            .await
-    }
-
-    /// Takes a checkpoint now.
-    pub async fn trigger_checkpoint(&self, job: &Job) -> Result<Snapshot> {
-        self.snapshot_command(job, SnapshotKind::Checkpoint, SnapshotTrigger::Manual, None, false).await
-    }
-
-    async fn snapshot_command(
-        &self,
-        job: &Job,
-        kind: SnapshotKind,
-        trigger: SnapshotTrigger,
-        target: Option<String>,
-        drain: bool,
-    ) -> Result<Snapshot> {
-        let running = self.context.running(job.id).ok_or_else(|| {
-            let why = if job.status.is_terminal() {
-                format!("it is {}", job.status)
-            } else {
-                "it does not run in this service".to_owned()
-            };
-            Error::conflict("job_not_running", format!("job {} cannot take a snapshot: {why}", job.id))
-        })?;
-        let (reply, answer) = oneshot::channel();
-        let busy = |_| Error::unavailable("job_busy", "the job has too many commands waiting; try again");
-        running.commands.try_send(Command::Snapshot { kind, trigger, target, drain, reply }).map_err(busy)?;
-        match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Error::conflict("job_not_running", "the job ended before it took the snapshot")),
-            Err(_) => Err(Error::unavailable(
-                "job_busy",
-                "the job did not start the snapshot in time; look at its list of snapshots before trying again",
-            )),
-        }
-    }
-
     /// The snapshot once it is no longer in progress, or as it is when `time` is over.
     pub async fn wait_for_snapshot(&self, id: SnapshotId, time: Duration) -> Result<Snapshot> {
         let end = tokio::time::Instant::now() + time;
@@ -287,21 +232,12 @@ impl JobService {
         self.context.metadata.job(job.id).await
     }
 
-    /// Deletes a terminal job with its history and checkpoints. Its savepoints must be deleted first, or with it.
+    /// Deletes a terminal job with its history and checkpoints. Its savepoints stay, unless they are to go with it.
     pub async fn delete(&self, job: &Job, with_savepoints: bool) -> Result<()> {
         if !job.status.is_terminal() {
             return Err(Error::conflict(
                 "job_not_terminal",
                 format!("job {} is {}; cancel or stop it first", job.id, job.status),
-            ));
-        }
-        let savepoints =
-            self.context.metadata.list_snapshots(job.id, Some(SnapshotKind::Savepoint), None, MAX_SAVEPOINTS).await?;
-        let kept = savepoints.iter().filter(|s| s.status == SnapshotStatus::Completed).count();
-        if kept > 0 && !with_savepoints {
-            return Err(Error::conflict(
-                "job_has_savepoints",
-                format!("job {} has {kept} savepoints; delete them first, or pass delete_savepoints=true", job.id),
             ));
         }
         let holders = self.context.metadata.holders_of_job(job.id).await?;
@@ -325,32 +261,9 @@ impl JobService {
         self.context.metadata.list_snapshots(job, Some(kind), before, limit).await
     }
 
-    /// A job's savepoint by its id.
-    pub async fn savepoint(&self, job: JobId, id: &str) -> Result<Snapshot> {
-        let missing = || Error::not_found("savepoint_not_found", format!("job {job} has no savepoint {id}"));
-        let snapshot = self
-            .context
-            .metadata
-            .snapshot(id.parse()?)
-            .await
-            .map_err(|e| if e.kind == ErrorKind::NotFound { missing() } else { e })?;
-        if snapshot.job_id == job && snapshot.kind == SnapshotKind::Savepoint { Ok(snapshot) } else { Err(missing()) }
-    }
-
     /// A job's checkpoint by its number.
     pub async fn checkpoint(&self, job: JobId, number: u64) -> Result<Snapshot> {
         let found = self.context.metadata.snapshot_by_checkpoint(job, number).await?;
         found.ok_or_else(|| Error::not_found("checkpoint_not_found", format!("job {job} has no checkpoint {number}")))
-    }
-
-    /// Deletes a savepoint with its objects; they are shared with nothing.
-    pub async fn delete_savepoint(&self, savepoint: &Snapshot) -> Result<()> {
-        if savepoint.status == SnapshotStatus::InProgress {
-            return Err(Error::conflict(
-                "savepoint_in_progress",
-                format!("savepoint {} is not finished yet", savepoint.id),
-            ));
-        }
-        delete_savepoint(&self.context.metadata, &self.context.store, savepoint).await
     }
 }

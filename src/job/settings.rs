@@ -92,14 +92,18 @@ fn check(request: &SubmitRequest, s: &JobSettings) -> Result<()> {
             ),
         );
     }
-    let long = |t: &str| t.is_empty() || t.chars().count() > MAX_LABEL_CHARS;
-    if s.labels.len() > MAX_LABELS || s.labels.iter().any(|(k, v)| long(k) || v.chars().count() > MAX_LABEL_CHARS) {
-        return wrong(
-            "/labels",
-            format!("at most {MAX_LABELS} labels, each key and value of at most {MAX_LABEL_CHARS} characters"),
-        );
-    }
+    check_labels(&s.labels)?;
     restart_settings::check(&s.restart)
+}
+
+/// Refuses too many or too long labels (`invalid_value` at `/labels`).
+pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
+    let long = |t: &str| t.chars().count() > MAX_LABEL_CHARS;
+    if labels.len() <= MAX_LABELS && !labels.iter().any(|(k, v)| k.is_empty() || long(k) || long(v)) {
+        return Ok(());
+    }
+    let message = format!("at most {MAX_LABELS} labels, each key and value of at most {MAX_LABEL_CHARS} characters");
+    Err(Error::invalid("invalid_value", message).at_pointer("/labels"))
 }
 
 pub(super) fn pick<T>(body: Option<T>, option: Option<T>, default: T) -> T {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::COMMAND_CAPACITY;
 use super::master::Master;
-use super::{Command, Context, RunningJob};
+use super::{Command, Context, RunningJob, operations};
 use crate::clock::now_ms;
 use crate::error::Result;
 use crate::id::JobId;
@@ -26,6 +26,7 @@ const SCAN_LIMIT: u32 = 64;
 /// Runs until `stop`; then lets every job take a last checkpoint and waits for all masters.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let mut masters: JoinSet<JobId> = JoinSet::new();
+    let sweeper = tokio::spawn(operations::keep_sweeping(Arc::clone(&context), stop.clone()));
     let lease = Duration::from_millis((context.settings.lease_ms / 3).max(1));
     let mut renew = tokio::time::interval(lease);
     let mut scan = tokio::time::interval(Duration::from_millis(SCAN_MS));
@@ -40,6 +41,9 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             () = context.wake.notified() => take_jobs(&context, &mut masters).await,
             _ = scan.tick() => take_jobs(&context, &mut masters).await,
         }
+    }
+    if let Err(panic) = sweeper.await {
+        tracing::error!(%panic, "looking after savepoints panicked");
     }
     shut_down(&context);
     // Leases must outlast the last checkpoints.

@@ -29,18 +29,20 @@ enum Marked {
     /// It has not ended, or is not there.
     No,
     Held,
+    Pinned,
 }
 
 impl Metadata {
     /// Marks an ended job and its checkpoints (and its savepoints, if wanted) as being deleted, all or nothing.
-    /// `job_not_terminal` if it has not ended, `snapshot_in_use` if another job holds one of its snapshots. Repeating the
-    /// call is safe.
+    /// `job_not_terminal` if it has not ended, `snapshot_in_use` if another job holds one of its snapshots,
+    /// `savepoint_pinned` if a savepoint that is to go is pinned. Repeating the call is safe.
     pub async fn begin_job_deletion(&self, id: JobId, with_savepoints: bool, now_ms: i64) -> Result<()> {
         const JOB: &str =
             concat!("UPDATE jobs SET desired = 'DELETED', updated_ms = $2 WHERE id = $1 AND status IN ", terminal!());
         // A statement of its own, so that the next one sees the holds of everybody who came before.
         const LOCK: &str = "UPDATE snapshots SET status = status WHERE job_id = $1";
         const HELD: &str = "SELECT COUNT(*) FROM snapshot_holds h JOIN snapshots s ON s.id = h.snapshot_id WHERE s.job_id = $1 AND h.job_id <> $1 AND s.status <> 'DELETING'";
+        const PINNED: &str = "SELECT COUNT(*) FROM snapshots WHERE job_id = $1 AND kind IN ($2, $3) AND pinned = TRUE AND status <> 'DELETING'";
         const SNAPSHOTS: &str = "UPDATE snapshots SET status = 'DELETING' WHERE job_id = $1 AND kind IN ($2, $3)";
         let job = id.to_string();
         let second = if with_savepoints { SnapshotKind::Savepoint } else { SnapshotKind::Checkpoint };
@@ -55,6 +57,12 @@ impl Metadata {
                         if held > 0 {
                             tx.rollback().await?;
                             return Ok(Marked::Held);
+                        }
+                        let pinned: i64 = sqlx::query_scalar(PINNED).bind(&job).bind(SnapshotKind::Checkpoint.as_str())
+                            .bind(second.as_str()).fetch_one(&mut *tx).await?;
+                        if pinned > 0 {
+                            tx.rollback().await?;
+                            return Ok(Marked::Pinned);
                         }
                         sqlx::query(SNAPSHOTS).bind(&job).bind(SnapshotKind::Checkpoint.as_str()).bind(second.as_str())
                             .execute(&mut *tx).await?;
@@ -72,6 +80,10 @@ impl Metadata {
                     "job {id} has a snapshot that another job was just restored from; try again when that has a checkpoint of its own"
                 ),
             )),
+            Marked::Pinned => Err(Error::conflict(
+                "savepoint_pinned",
+                format!("a savepoint of job {id} is pinned: unpin it before you delete it"),
+            )),
             Marked::No => {
                 let job = self.job(id).await?;
                 Err(Error::conflict("job_not_terminal", format!("job {id} is {}: cancel it first", job.status)))
@@ -79,12 +91,21 @@ impl Metadata {
         }
     }
 
-    /// Deletes the row of a job that is marked as being deleted, whose objects are gone, with its snapshots' rows,
-    /// failures, labels and idempotency keys. Repeating the call is safe.
+    /// Deletes the row of a job that is marked as being deleted, whose objects are gone, with its checkpoints' rows,
+    /// failures, labels and idempotency keys. Completed savepoints stay, without a job. Repeating the call is safe.
     pub async fn finish_job_deletion(&self, id: JobId) -> Result<()> {
-        const SQL: &str = "DELETE FROM jobs WHERE id = $1 AND desired = 'DELETED'";
+        const JOB: &str = "DELETE FROM jobs WHERE id = $1 AND desired = 'DELETED'";
+        // By their origin: the job's deletion has just taken away their reference. Imported ones never had one.
+        const SNAPSHOTS: &str = "DELETE FROM snapshots WHERE origin_job_id = $1 AND job_id IS NULL AND imported_from IS NULL AND (kind = 'CHECKPOINT' OR status IN ('IN_PROGRESS', 'FAILED'))";
+        let id = id.to_string();
         self.run("deleting a job", async {
-            on!(self, p => sqlx::query(SQL).bind(id.to_string()).execute(p).await.map(|_| ()))
+            on!(self, p => {
+                let mut tx = p.begin_with(self.begin()).await?;
+                if sqlx::query(JOB).bind(&id).execute(&mut *tx).await?.rows_affected() > 0 {
+                    sqlx::query(SNAPSHOTS).bind(&id).execute(&mut *tx).await?;
+                }
+                tx.commit().await
+            })
         })
         .await
     }

@@ -59,14 +59,14 @@ impl Metadata {
         Ok(convert(rows)?.pop())
     }
 
-    /// Retires the snapshot that a job has claimed: true once its row is `DELETING`. False if another job holds it too, or
+    /// Retires the snapshot that a job has claimed: true once its row is `DELETING`. False if another job holds it too, if it is pinned, or
     /// if it is the checkpoint of a job that has been restarted meanwhile, whose own it then is again.
     pub async fn subsume_claimed(&self, job: JobId, snapshot: SnapshotId) -> Result<bool> {
         const LOCK: &str = "UPDATE snapshots SET status = status WHERE id = $1";
         const MARK: &str = concat!(
             "UPDATE snapshots SET status = 'DELETING' WHERE id = $1 AND status IN ('COMPLETED', 'DELETING') ",
             "AND id NOT IN (SELECT snapshot_id FROM snapshot_holds WHERE job_id <> $2) ",
-            "AND (kind = 'SAVEPOINT' OR job_id IN (SELECT id FROM jobs WHERE status IN ",
+            "AND pinned = FALSE AND (kind = 'SAVEPOINT' OR job_id IN (SELECT id FROM jobs WHERE status IN ",
             super::row::terminal!(),
             "))"
         );

@@ -41,8 +41,8 @@ enum Claim {
     },
 }
 
-/// A value bound to a query that is put together here.
-enum Bind {
+/// A value bound to a query that is put together by its caller.
+pub(super) enum Bind {
     Text(String),
     Int(i64),
 }
@@ -59,6 +59,8 @@ macro_rules! bind_all {
         query
     }};
 }
+
+pub(super) use bind_all;
 
 impl Metadata {
     /// Stores a job and claims its idempotency key (key, hash of the request), both or neither.

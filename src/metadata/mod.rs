@@ -1,4 +1,4 @@
-//! What the service knows, in Postgres or SQLite: jobs, snapshots, failures. All SQL of ours is here.
+//! What the service knows, in Postgres or SQLite: jobs, snapshots, work on savepoints, failures. All SQL of ours is here.
 //!
 //! One set of SQL texts for both databases; only the migrations differ (`migrations/sqlite`, `migrations/postgres`).
 //!
@@ -31,8 +31,10 @@ mod holds;
 mod jobs;
 mod lease;
 mod model;
+mod operations;
 mod restores;
 mod row;
+mod savepoints;
 mod snapshots;
 mod statistics;
 #[cfg(test)]
@@ -51,6 +53,8 @@ pub use cleaning::JobState;
 pub use jobs::{Inserted, JobFilter};
 pub use lease::Lease;
 pub use model::*;
+pub use operations::Begun;
+pub use savepoints::{SavepointChange, SavepointFilter};
 pub use statistics::*;
 
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");

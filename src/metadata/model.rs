@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::graph::JobGraph;
-use crate::id::{ActionId, JobId, SnapshotId};
+use crate::id::{ActionId, JobId, OperationId, SnapshotId};
 
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
@@ -97,6 +97,23 @@ text_enum! {
         /// Retired: its row no longer counts, its objects are being deleted (repeated after a crash).
         Deleting = "DELETING",
     }
+}
+text_enum! {
+    /// How a snapshot's keyed state is written.
+    SnapshotFormat {
+        /// The state backend's files as they are.
+        Native = "native",
+        /// Ordered keys and values that any program can read; see `docs/savepoint-format.md`.
+        Canonical = "canonical",
+    }
+}
+text_enum! {
+    /// What is done with a savepoint.
+    OperationKind { Export = "EXPORT", Import = "IMPORT", Verify = "VERIFY" }
+}
+text_enum! {
+    /// How far an operation is.
+    OperationStatus { InProgress = "IN_PROGRESS", Completed = "COMPLETED", Failed = "FAILED" }
 }
 text_enum! {
     /// Why a snapshot was taken.
@@ -392,6 +409,7 @@ pub struct Job {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     pub id: SnapshotId,
+    /// The job that took it; of an imported savepoint perhaps none of this database.
     pub job_id: JobId,
     pub kind: SnapshotKind,
     /// Flink's checkpoint id: counts from 1 in each job, savepoints included.
@@ -409,6 +427,49 @@ pub struct Snapshot {
     pub ended_ms: Option<i64>,
     /// Why it failed.
     pub failure: Option<String>,
+    pub details: SnapshotDetails,
+}
+
+/// What a snapshot's row says besides its life.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SnapshotDetails {
+    /// Name of the job that took it, then.
+    pub job_name: String,
+    pub format: SnapshotFormat,
+    /// Cannot be deleted until it is unpinned.
+    pub pinned: bool,
+    pub labels: BTreeMap<String, String>,
+    /// The URI that it was imported from.
+    pub imported_from: Option<String>,
+    /// Whether its objects are somebody else's: forgotten, not deleted.
+    pub is_foreign: bool,
+}
+
+#[expect(clippy::derivable_impls, reason = "the enumeration comes from a macro")]
+impl Default for SnapshotFormat {
+    fn default() -> Self {
+        SnapshotFormat::Native
+    }
+}
+
+/// Work on a savepoint that takes its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavepointOperation {
+    pub id: OperationId,
+    pub savepoint: SnapshotId,
+    pub kind: OperationKind,
+    pub status: OperationStatus,
+    /// The instance that does it.
+    pub owner: String,
+    pub request: serde_json::Value,
+    pub bytes_done: u64,
+    pub bytes_total: Option<u64>,
+    pub result: Option<serde_json::Value>,
+    /// Why it failed.
+    pub failure: Option<String>,
+    pub started_ms: i64,
+    pub updated_ms: i64,
+    pub ended_ms: Option<i64>,
 }
 
 /// One failure of a job.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::id::{ActionId, JobId, SnapshotId};
 
-use super::model::{Action, Job, JobException, Snapshot};
+use super::model::{Action, Job, JobException, SavepointOperation, Snapshot, SnapshotDetails};
 
 /// The columns of [`JobRow`]; a macro, so that `concat!` can use it.
 macro_rules! job_columns {
@@ -17,7 +17,13 @@ macro_rules! job_columns {
 /// The columns of [`SnapshotRow`].
 macro_rules! snapshot_columns {
     () => {
-        "id, job_id, kind, checkpoint_id, attempt, status, trigger_reason, location, state_bytes, uploaded_bytes, started_ms, ended_ms, failure"
+        "id, origin_job_id, kind, checkpoint_id, attempt, status, trigger_reason, location, state_bytes, uploaded_bytes, started_ms, ended_ms, failure, origin_name, format, pinned, labels, imported_from, is_foreign"
+    };
+}
+/// The columns of [`OperationRow`].
+macro_rules! operation_columns {
+    () => {
+        "id, snapshot_id, kind, status, owner, request, bytes_done, bytes_total, result, failure, started_ms, updated_ms, ended_ms"
     };
 }
 /// The columns of [`ActionRow`].
@@ -32,7 +38,7 @@ macro_rules! terminal {
         "('CANCELED', 'FAILED', 'FINISHED')"
     };
 }
-pub(super) use {action_columns, job_columns, snapshot_columns, terminal};
+pub(super) use {action_columns, job_columns, operation_columns, snapshot_columns, terminal};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct JobRow {
@@ -61,7 +67,7 @@ pub(super) struct JobRow {
 #[derive(sqlx::FromRow)]
 pub(super) struct SnapshotRow {
     id: String,
-    job_id: String,
+    origin_job_id: String,
     kind: String,
     checkpoint_id: i64,
     attempt: i64,
@@ -73,6 +79,29 @@ pub(super) struct SnapshotRow {
     started_ms: i64,
     ended_ms: Option<i64>,
     failure: Option<String>,
+    origin_name: String,
+    format: String,
+    pinned: bool,
+    labels: String,
+    imported_from: Option<String>,
+    is_foreign: bool,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct OperationRow {
+    id: String,
+    snapshot_id: String,
+    kind: String,
+    status: String,
+    owner: String,
+    request: String,
+    bytes_done: i64,
+    bytes_total: Option<i64>,
+    result: Option<String>,
+    failure: Option<String>,
+    started_ms: i64,
+    updated_ms: i64,
+    ended_ms: Option<i64>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -151,7 +180,7 @@ impl TryFrom<SnapshotRow> for Snapshot {
         let name = RowName("snapshot", &row.id);
         Ok(Snapshot {
             id: name.text("id", &row.id)?,
-            job_id: name.text("job_id", &row.job_id)?,
+            job_id: name.text("origin_job_id", &row.origin_job_id)?,
             kind: name.text("kind", &row.kind)?,
             checkpoint_id: name.count("checkpoint_id", row.checkpoint_id)?,
             attempt: name.count("attempt", row.attempt)?,
@@ -163,6 +192,36 @@ impl TryFrom<SnapshotRow> for Snapshot {
             started_ms: row.started_ms,
             ended_ms: row.ended_ms,
             failure: row.failure,
+            details: SnapshotDetails {
+                format: name.text("format", &row.format)?,
+                labels: name.json("labels", &row.labels)?,
+                job_name: row.origin_name,
+                pinned: row.pinned,
+                imported_from: row.imported_from,
+                is_foreign: row.is_foreign,
+            },
+        })
+    }
+}
+
+impl TryFrom<OperationRow> for SavepointOperation {
+    type Error = Error;
+    fn try_from(row: OperationRow) -> Result<SavepointOperation> {
+        let name = RowName("savepoint operation", &row.id);
+        Ok(SavepointOperation {
+            id: name.text("id", &row.id)?,
+            savepoint: name.text("snapshot_id", &row.snapshot_id)?,
+            kind: name.text("kind", &row.kind)?,
+            status: name.text("status", &row.status)?,
+            request: name.json("request", &row.request)?,
+            bytes_done: name.count("bytes_done", row.bytes_done)?,
+            bytes_total: row.bytes_total.map(|bytes| name.count("bytes_total", bytes)).transpose()?,
+            result: row.result.as_deref().map(|text| name.json("result", text)).transpose()?,
+            owner: row.owner,
+            failure: row.failure,
+            started_ms: row.started_ms,
+            updated_ms: row.updated_ms,
+            ended_ms: row.ended_ms,
         })
     }
 }

@@ -9,7 +9,8 @@ use crate::id::{JobId, SnapshotId};
 
 use super::holds::{RELEASE, RESTARTED};
 use super::jobs::no_such_job;
-use super::row::{SnapshotRow, convert, id_texts, placeholders, snapshot_columns, storable, to_i64};
+use super::row::{SnapshotRow, convert, id_texts, placeholders, snapshot_columns, storable, to_i64, to_json};
+use super::savepoints::INSERT_LABEL;
 use super::{Lease, Metadata, Snapshot, SnapshotKind, SnapshotStatus};
 
 /// Rows that one cleaning call returns or changes at most; callers repeat until nothing is left.
@@ -41,7 +42,7 @@ impl Metadata {
         const SQL: &str = concat!(
             "INSERT INTO snapshots (",
             snapshot_columns!(),
-            ", client_key) VALUES ($1, $2, $3, $4, $5, 'IN_PROGRESS', $6, $7, $8, $9, $10, NULL, NULL, $11) ON CONFLICT (id) DO NOTHING"
+            ", client_key, job_id) VALUES ($1, $2, $3, $4, $5, 'IN_PROGRESS', $6, $7, $8, $9, $10, NULL, NULL, $12, $13, $14, $15, $16, $17, $11, $2) ON CONFLICT (id) DO NOTHING"
         );
         if (snapshot.job_id, snapshot.attempt) != (lease.job_id, lease.attempt) {
             return Err(Error::internal(format!("snapshot {} is of another attempt than its lease", snapshot.id)));
@@ -51,6 +52,8 @@ impl Metadata {
         let checkpoint_id = to_i64("checkpoint_id", snapshot.checkpoint_id)?;
         let state_bytes = to_i64("state_bytes", snapshot.state_bytes)?;
         let uploaded_bytes = to_i64("uploaded_bytes", snapshot.uploaded_bytes)?;
+        let details = &snapshot.details;
+        let labels = to_json("labels", &details.labels)?;
         self.run("beginning a snapshot", async {
             on!(self, p => {
                 let mut tx = p.begin_with(self.begin()).await?;
@@ -64,7 +67,13 @@ impl Metadata {
                     .bind(snapshot.id.to_string()).bind(&job).bind(snapshot.kind.as_str()).bind(checkpoint_id)
                     .bind(attempt).bind(snapshot.trigger.as_str()).bind(&snapshot.location).bind(state_bytes)
                     .bind(uploaded_bytes).bind(snapshot.started_ms).bind(client_key)
+                    .bind(&details.job_name).bind(details.format.as_str()).bind(details.pinned).bind(&labels)
+                    .bind(&details.imported_from).bind(details.is_foreign)
                     .execute(&mut *tx).await?;
+                for (key, value) in &details.labels {
+                    sqlx::query(INSERT_LABEL).bind(snapshot.id.to_string()).bind(key).bind(value)
+                        .execute(&mut *tx).await?;
+                }
                 tx.commit().await?;
                 Ok(true)
             })

@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use crate::error::{Error, Result};
 use crate::id::JobId;
 
-use super::model::{Snapshot, SnapshotStatus, text_enum};
+use super::model::{Snapshot, SnapshotDetails, SnapshotStatus, text_enum};
 use super::row::{RowName, convert, storable, to_i64, to_json};
 use super::{Metadata, SnapshotTrigger};
 
@@ -163,6 +163,8 @@ impl TryFrom<StatisticsRow> for CheckpointStatistics {
             started_ms: row.started_ms,
             ended_ms: row.ended_ms,
             failure: row.failure,
+            // No part of the figures: the snapshot's own row has them.
+            details: SnapshotDetails::default(),
         };
         Ok(CheckpointStatistics {
             snapshot,

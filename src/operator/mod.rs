@@ -8,6 +8,7 @@
 
 pub mod aggregate;
 pub mod calc;
+pub mod current_watermark;
 pub mod event_time;
 pub mod key_hasher;
 pub mod session;

@@ -25,6 +25,7 @@ use crate::graph::{COLLECT, Exchange, JobGraph, OperatorKind, OperatorSpec, Sink
 use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
+use crate::operator::current_watermark::{self, CurrentWatermarkOperator};
 use crate::operator::key_hasher::KeyHasher;
 use crate::operator::session::SessionAggregateOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
@@ -432,6 +433,10 @@ impl Opener<'_> {
     fn link(&self, operator: &OperatorSpec, inputs: &[&Schema]) -> Result<LinkOperator> {
         let input = *inputs.first().ok_or_else(|| Error::internal("an operator has no input"))?;
         let transform: Box<dyn Operator> = match &operator.kind {
+            OperatorKind::Calc(calc) if current_watermark::is_used(calc) => {
+                let width = input.fields.len();
+                Box::new(CurrentWatermarkOperator::new(calc, width, &operator.output, &self.context)?)
+            }
             OperatorKind::Calc(calc) => Box::new(CalcOperator::new(calc, &operator.output, &self.context)?),
             OperatorKind::WindowTable(window) => {
                 Box::new(WindowTableOperator::new(window, &operator.output, &self.context)?)

@@ -109,6 +109,19 @@ impl LocalFolder {
         .await
     }
 
+    /// Reads an object through.
+    pub(super) async fn digest(&self, key: &str) -> Result<Stored> {
+        let object = self.root.join(key);
+        blocking(move || {
+            let failed = |e: io::Error| match e.kind() {
+                io::ErrorKind::NotFound => missing(&object.display().to_string()),
+                _ => from_folder("reading", &object.display().to_string(), &e),
+            };
+            copy(&mut File::open(&object).map_err(failed)?, &mut io::sink()).map_err(failed)
+        })
+        .await
+    }
+
     /// Writes a synced staging file.
     fn stage(&self, key: &str, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<Staged> {
         let path = self.root.join(STAGING).join(InstanceId::generate().to_string());

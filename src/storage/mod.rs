@@ -198,6 +198,15 @@ impl Store {
         found
     }
 
+    /// Reads an object through, whatever its size, and answers what it is.
+    pub async fn digest(&self, key: &str) -> Result<Stored> {
+        let path = self.path(key)?;
+        match &self.local {
+            Some(local) => local.digest(key).await,
+            None => self.digest_remote(key, &path).await,
+        }
+    }
+
     /// All objects below a folder (`""` = all), in no particular order; files that are not objects are left out.
     pub async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
         let folder = prefix.strip_suffix('/').unwrap_or(prefix);
@@ -249,13 +258,6 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(e) => Err(from_read("looking for", &self.uri_of(key), e)),
         }
-    }
-
-    /// Reads an object, in parts, and takes its length and SHA-256.
-    pub async fn hash(&self, key: &str) -> Result<Stored> {
-        let path = self.path(key)?;
-        let there = self.objects.head(&path).await.map_err(|e| from_read("reading", &self.uri_of(key), e))?;
-        self.hash_ranges(key, &path, there.size).await
     }
 
     /// Whether there is an object with this key.

@@ -161,6 +161,12 @@ impl Store {
         Ok(Stored { bytes, sha256: hex::encode(hasher.finalize()) })
     }
 
+    /// Reads an object through; see [`Store::digest`].
+    pub(super) async fn digest_remote(&self, key: &str, path: &ObjectPath) -> Result<Stored> {
+        let there = self.objects.head(path).await.map_err(|e| from_read("reading", &self.uri_of(key), e))?;
+        self.hash_ranges(key, path, there.size).await
+    }
+
     /// The object's bytes in ranges, in order, a few requested ahead.
     fn ranges(&self, key: &str, path: &ObjectPath, bytes: u64) -> futures::stream::BoxStream<'_, Result<Bytes>> {
         let (path, uri) = (path.clone(), self.uri_of(key));

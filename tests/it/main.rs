@@ -9,6 +9,7 @@ mod durability;
 mod faults;
 mod kill_loop;
 mod lifecycle;
+mod malformed;
 mod oracle;
 mod support;
 mod tidy;

@@ -32,18 +32,25 @@ pub struct ListQuery {
 
 impl ListQuery {
     fn filter(&self) -> Result<JobFilter> {
-        let list = |text: &Option<String>| -> Vec<String> {
-            text.iter().flat_map(|t| t.split(',')).map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect()
-        };
-        let status = list(&self.status).iter().map(|s| s.parse()).collect::<Result<_>>()?;
-        let label = |text: &String| {
-            text.split_once(':').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| {
-                Error::invalid("invalid_label", format!("label filter '{text}' is not of the form key:value"))
-            })
-        };
-        let labels = list(&self.label).iter().map(label).collect::<Result<_>>()?;
+        let status = separated(self.status.as_ref()).iter().map(|s| s.parse()).collect::<Result<_>>()?;
+        let labels = labels(self.label.as_ref())?;
         Ok(JobFilter { status, labels, name: self.name.clone() })
     }
+}
+
+/// The parts of a parameter that is a list, separated by commas.
+pub fn separated(text: Option<&String>) -> Vec<String> {
+    text.iter().flat_map(|t| t.split(',')).map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect()
+}
+
+/// The labels of a filter: `key:value`, separated by commas.
+pub fn labels(text: Option<&String>) -> Result<Vec<(String, String)>> {
+    let label = |text: &String| {
+        text.split_once(':').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| {
+            Error::invalid("invalid_label", format!("label filter '{text}' is not of the form key:value"))
+        })
+    };
+    separated(text).iter().map(label).collect()
 }
 
 fn position(job: &Job) -> String {

@@ -17,5 +17,6 @@ use crate::api::problem::{Path, Problem, ProblemBody};
 )]
 pub async fn get_job(State(state): State<ApiState>, Path(job): Path<String>) -> Result<Json<JobView>, Problem> {
     let job = state.service.job(&job).await?;
-    Ok(Json(JobView::new(&job, state.service.warnings(&job))))
+    let restoring = state.service.context().transfers.restores.figures(job.id).map(Into::into);
+    Ok(Json(JobView { restoring, ..JobView::new(&job, state.service.warnings(&job)) }))
 }

@@ -9,13 +9,10 @@ use utoipa::ToSchema;
 
 use super::plan::PlanView;
 use crate::api::ApiState;
+use crate::api::idempotency::idempotency_key;
 use crate::api::model::{CheckpointingView, JobView};
 use crate::api::problem::{Body, Problem, ProblemBody, Query};
-use crate::error::Error;
 use crate::job::{SubmitRequest, Warning};
-
-/// Longest idempotency key, bytes.
-const MAX_KEY_BYTES: usize = 255;
 
 /// Query of a submit.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
@@ -77,16 +74,4 @@ pub async fn submit_job(
     let location = format!("/api/v1/jobs/{}", submitted.job.id);
     let status = if submitted.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(LOCATION, location)], Json(JobView::new(&submitted.job, warnings))).into_response())
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().ok().filter(|t| !t.is_empty() && t.len() <= MAX_KEY_BYTES);
-    let text = text.ok_or_else(|| {
-        Error::invalid(
-            "invalid_idempotency_key",
-            format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters"),
-        )
-    })?;
-    Ok(Some(text.to_owned()))
 }

@@ -7,7 +7,7 @@ use super::{FsckOptions, ProblemKind};
 use crate::checkpoint::verify::DamageKind;
 use crate::checkpoint::{is_manifest, job_prefix, savepoint_prefix};
 use crate::id::{JobId, SnapshotId};
-use crate::metadata::{DesiredStatus, JobState, SnapshotKind, SnapshotStatus};
+use crate::metadata::{DesiredStatus, JobState, Snapshot, SnapshotKind, SnapshotStatus};
 use crate::storage::ObjectInfo;
 
 /// What repairs a problem.
@@ -182,9 +182,9 @@ fn unneeded(object: &ObjectInfo, facts: &Facts, options: &FsckOptions, now_ms: i
             None => of_unknown_job(job, facts, old_enough(options.unknown_min_age_ms)),
         },
         Owner::Savepoint(id) => match facts.snapshots.iter().find(|s| s.row.id == id) {
-            Some(s) => match (s.row.status, facts.jobs.get(&s.row.job_id)) {
-                (SnapshotStatus::InProgress, Some(state)) if !is_abandoned(s.row.attempt, state) => Unneeded::Spare,
-                (SnapshotStatus::Deleting, _) => Unneeded::Doomed,
+            Some(s) => match s.row.status {
+                SnapshotStatus::InProgress if !is_nobodys(&s.row, facts) => Unneeded::Spare,
+                SnapshotStatus::Deleting => Unneeded::Doomed,
                 _ => old_enough(options.min_age_ms),
             },
             None => {
@@ -205,6 +205,12 @@ fn of_unknown(prefix: &str, facts: &Facts, otherwise: Unneeded) -> Unneeded {
     if keys.any(|k| is_manifest(k)) { Unneeded::Foreign } else { otherwise }
 }
 
+/// Whether nobody works on a snapshot in progress any more. An import is no job's work: whoever does it says so.
+fn is_nobodys(row: &Snapshot, facts: &Facts) -> bool {
+    let of_a_job = row.details.imported_from.is_none();
+    of_a_job && facts.jobs.get(&row.job_id).is_some_and(|job| is_abandoned(row.attempt, job))
+}
+
 /// Whether nobody can work on a snapshot of this attempt any more.
 fn is_abandoned(attempt: u64, job: &JobState) -> bool {
     job.status.is_terminal() || attempt < job.attempt
@@ -219,7 +225,7 @@ fn of_row(snapshot: &SnapshotFacts, facts: &Facts, problems: &mut Vec<Problem>) 
     };
     let state = facts.jobs.get(&row.job_id);
     match (row.status, &snapshot.content) {
-        (SnapshotStatus::InProgress, _) if state.is_some_and(|s| is_abandoned(row.attempt, s)) => {
+        (SnapshotStatus::InProgress, _) if is_nobodys(row, facts) => {
             let detail = "nobody works on this snapshot any more".to_owned();
             problems.push(of(ProblemKind::AbandonedSnapshot, &row.location, detail, Fix::FailSnapshot(row.id)));
         }
@@ -247,17 +253,18 @@ fn of_row(snapshot: &SnapshotFacts, facts: &Facts, problems: &mut Vec<Problem>) 
         }
         (SnapshotStatus::Completed, Content::Read { damages, .. }) => {
             for damage in damages {
-                let kind = match damage.kind {
+                let kind = match damage.problem {
                     DamageKind::Missing => ProblemKind::MissingObject,
                     DamageKind::WrongLength => ProblemKind::WrongLength,
                     DamageKind::WrongHash => ProblemKind::WrongHash,
+                    DamageKind::Unreadable => ProblemKind::UnreadableManifest,
                 };
                 let object = match &snapshot.key {
-                    Some(_) => damage.key.clone(),
-                    None => format!("{} of {}", damage.key, row.location),
+                    Some(_) => damage.object.clone(),
+                    None => format!("{} of {}", damage.object, row.location),
                 };
                 problems.push(Problem {
-                    damage: snapshot.key.is_some().then_some(damage.kind),
+                    damage: snapshot.key.is_some().then_some(damage.problem),
                     ..of(kind, &object, damage.detail.clone(), Fix::FailSnapshot(row.id))
                 });
             }

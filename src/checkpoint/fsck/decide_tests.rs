@@ -31,6 +31,7 @@ fn row(kind: SnapshotKind, number: u64, attempt: u64, status: SnapshotStatus) ->
         started_ms: 0,
         ended_ms: None,
         failure: None,
+        details: Default::default(),
     }
 }
 
@@ -122,6 +123,11 @@ fn what_a_running_upload_may_have_stored_is_spared() {
         0,
         0,
     );
+    // An import is not the job's, whose number it has.
+    let mut imported = row(Savepoint, 6, 1, InProgress);
+    imported.details.imported_from = Some("s3://elsewhere/savepoint".into());
+    let copied = [(format!("savepoints/{}/state/x.sst", imported.id), 10_000)];
+    check(&facts(Finished, Wanted, vec![(imported, Content::NotNeeded)], &copied), &[], 1, 0);
     // Nor does an attempt before the current one.
     let old = row(Checkpoint, 4, 2, InProgress);
     let older = facts(Running, Wanted, vec![(old.clone(), Content::NotNeeded)], &[]);
@@ -150,7 +156,7 @@ fn interrupted_deletions_are_finished_as_a_whole() {
 fn losses_name_the_object() {
     let first = row(Checkpoint, 1, 1, Completed);
     let damages = [(DamageKind::Missing, "a"), (DamageKind::WrongHash, "b"), (DamageKind::WrongLength, "c")]
-        .map(|(kind, key)| Damage { kind, key: key.to_owned(), detail: String::new() });
+        .map(|(problem, key)| Damage { object: key.to_owned(), problem, detail: String::new() });
     let content = Content::Read { needs: Vec::new(), damages: damages.to_vec() };
     let lost = facts(Running, Wanted, vec![(first.clone(), content)], &[]);
     check(

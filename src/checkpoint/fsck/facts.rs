@@ -6,8 +6,9 @@ use futures::StreamExt;
 
 use super::decide::Problem;
 use super::{FsckOptions, ProblemKind};
-use crate::checkpoint::manifest::Manifest;
-use crate::checkpoint::verify::{self, Damage, DamageKind};
+use crate::checkpoint::manifest::{FileContent, Manifest};
+use crate::checkpoint::progress::Transfer;
+use crate::checkpoint::verify::{Damage, DamageKind, verify};
 use crate::checkpoint::{is_manifest, restore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
@@ -84,7 +85,7 @@ pub(super) async fn gather(metadata: &Metadata, store: &Store, options: &FsckOpt
     let mut unknown_manifests = BTreeMap::new();
     for key in objects.keys().filter(|k| is_manifest(k) && !known.contains(*k)) {
         let needs = match store.get(key).await {
-            Ok(bytes) => Manifest::decode(&bytes, key).map(|m| verify::needed(&m).into_keys().collect()),
+            Ok(bytes) => Manifest::decode(&bytes, key).map(|m| needed(&m).into_keys().collect()),
             Err(e) if e.kind == ErrorKind::NotFound => continue,
             Err(e) => Err(e),
         };
@@ -116,12 +117,18 @@ async fn content(
         Ok(loaded) => loaded,
         Err(error) => return unloaded(error, key.is_some()),
     };
-    let needed = verify::needed(&manifest);
+    let needed = needed(&manifest);
     let damages = if options.deep {
-        verify::damages(&manifest, &store, options.threads).await?
+        let verified = verify(own, &row.location, options.threads, &Transfer::default()).await?;
+        // By their keys, as the listing has them.
+        verified
+            .damaged
+            .into_iter()
+            .map(|d| Damage { object: store.key_of(&d.object).unwrap_or(d.object), ..d })
+            .collect()
     } else if key.is_some() {
         let length = |key: &String| objects.get(key).map(|o| o.bytes);
-        needed.iter().filter_map(|(k, bytes)| verify::length_damage(k, length(k), *bytes)).collect()
+        needed.iter().filter_map(|(k, bytes)| length_damage(k, length(k), *bytes)).collect()
     } else {
         // Collected first: a stream over a borrowing closure cannot be proven `Send`.
         let looks: Vec<_> = needed.iter().map(|(key, bytes)| look(&store, key, *bytes)).collect();
@@ -136,7 +143,32 @@ async fn content(
 }
 
 async fn look(store: &Store, key: &str, bytes: u64) -> Result<Option<Damage>> {
-    Ok(verify::length_damage(key, store.length(key).await?, bytes))
+    Ok(length_damage(key, store.length(key).await?, bytes))
+}
+
+/// The state objects that a manifest needs, and how many bytes each has.
+pub(in crate::checkpoint) fn needed(manifest: &Manifest) -> BTreeMap<String, u64> {
+    let mut needed = BTreeMap::new();
+    for file in manifest.files() {
+        match &file.content {
+            FileContent::Inline(_) => {}
+            FileContent::Object(key) => drop(needed.insert(key.clone(), file.bytes)),
+            FileContent::Packed { object, object_bytes, .. } => drop(needed.insert(object.clone(), *object_bytes)),
+        }
+    }
+    needed
+}
+
+/// Compares an object's length.
+fn length_damage(key: &str, found: Option<u64>, needed: u64) -> Option<Damage> {
+    let (problem, detail) = match found {
+        None => (DamageKind::Missing, "it is not there".to_owned()),
+        Some(found) if found != needed => {
+            (DamageKind::WrongLength, format!("it has {found} bytes, but {needed} were stored"))
+        }
+        Some(_) => return None,
+    };
+    Some(Damage { object: key.to_owned(), problem, detail })
 }
 
 /// What it means that a manifest cannot be loaded. The own store must answer; another one may be away.

@@ -12,7 +12,7 @@
 //! looked at again before it is reported.
 
 mod decide;
-mod facts;
+pub(super) mod facts;
 mod repair;
 
 use std::collections::BTreeMap;

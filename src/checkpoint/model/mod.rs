@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::fsck::facts::needed;
 use super::manifest::{Manifest, SubtaskState};
+use super::progress::Transfer;
 use super::retention::Retention;
 use super::upload::KnownFiles;
 use super::{restore, state_prefix, verify};
@@ -184,7 +186,7 @@ impl World {
         let stored = self.store.get(&key).await;
         let Ok(bytes) = stored else { panic!("the manifest of {row:?} is gone: {stored:?}\n{}", self.story()) };
         let manifest = Manifest::decode(&bytes, &key).unwrap();
-        let needed = verify::needed(&manifest);
+        let needed = needed(&manifest);
         let mut known = self.verified.get(&key) == Some(&bytes);
         for object in needed.keys() {
             let found = self.store.get(object).await;
@@ -193,8 +195,8 @@ impl World {
             self.verified.insert(object.clone(), found);
         }
         if !known {
-            let damages = verify::damages(&manifest, &self.store, 1).await.unwrap();
-            assert!(damages.is_empty(), "{row:?}: {damages:?}\n{}", self.story());
+            let verified = verify::verify(&self.store, &row.location, 1, &Transfer::default()).await.unwrap();
+            assert!(verified.intact, "{row:?}: {verified:?}\n{}", self.story());
             self.verified.insert(key, bytes);
         }
     }
@@ -210,7 +212,7 @@ impl World {
     async fn load(&self, row: &Snapshot, dir: &std::path::Path, share: bool) -> crate::error::Result<(Known, Content)> {
         let (store, manifest) = restore::load(&self.store, &row.location).await?;
         let plan = restore::plan(&manifest, &graph(), |_| PARALLELISM, MAX_PARALLELISM, false)?;
-        let local = restore::download(plan, &store, dir, 1, share).await?;
+        let local = restore::download(plan, &store, dir, 1, share, &Transfer::default()).await?;
         let (mut known, mut content) = (Known::new(), Content::new());
         for (id, operator) in local {
             for (subtask, files) in operator.known.into_iter().enumerate() {

@@ -226,6 +226,7 @@ impl World {
             started_ms: now_ms(),
             ended_ms: None,
             failure: None,
+            details: Default::default(),
         };
         let lease = self.find(id).unwrap().lease.clone();
         assert!(self.metadata.begin_snapshot(&lease, &snapshot, None).await?);
@@ -257,6 +258,7 @@ impl World {
             prefix: format!("{}/{}-{}", state_prefix(&pending.snapshot), at.0, at.1),
             threads: 1,
             inline_threshold_bytes: INLINE_BYTES,
+            progress: Arc::default(),
         };
         let known = pending.known.get(&at).cloned().unwrap_or_default();
         let uploaded = upload(image, &destination, known).await?;
@@ -284,6 +286,7 @@ impl World {
             attempt: snapshot.attempt,
             kind: snapshot.kind,
             trigger: snapshot.trigger,
+            format: Default::default(),
             drained: false,
             created_ms: snapshot.started_ms,
             key: store.key_of(&snapshot.location).unwrap(),

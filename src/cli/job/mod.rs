@@ -4,7 +4,7 @@ mod durability;
 mod list;
 mod restore;
 mod stop;
-mod submit;
+pub mod submit;
 mod view;
 
 use clap::Subcommand;

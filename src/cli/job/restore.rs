@@ -2,19 +2,16 @@
 //! again: its SQL, name and settings, unless flags say otherwise.
 
 use super::submit::{JobOptions, request, submit};
-use crate::api::model::{CheckpointingView, JobPage, JobView, SnapshotView};
+use crate::api::model::{CheckpointingView, JobView, SnapshotView};
+use crate::api::savepoints::show::ManifestView;
 use crate::cli::client::Client;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Format;
-use crate::cli::pages::collect;
 use crate::cli::source::Source;
 use crate::id::{JobId, SnapshotId};
 use crate::job::SubmitRequest;
 use crate::job::settings::{CheckpointingRequest, RestoreRequest};
 use crate::metadata::ClaimMode;
-
-/// Jobs whose savepoints are searched for one.
-const MAX_SEARCHED_JOBS: u32 = 1_000;
 
 /// A snapshot and what to run from it.
 #[derive(Debug, clap::Args)]
@@ -51,6 +48,13 @@ pub async fn run(client: &Client, format: Format, args: &RestoreArgs) -> Result<
     if let Some(file) = &args.file {
         let source = Source::read(file)?;
         let request = request(&source, &args.options, Some(restore));
+        return submit(client, format, &source, &request, &args.options).await;
+    }
+    if let Some(manifest) = from_manifest(client, args).await? {
+        let source = Source { name: format!("<the SQL of savepoint {}>", args.snapshot), text: manifest.sql.clone() };
+        let mut request = request(&source, &args.options, Some(restore));
+        request.name.get_or_insert(manifest.job_name);
+        request.parallelism.get_or_insert(manifest.parallelism);
         return submit(client, format, &source, &request, &args.options).await;
     }
     let job = original(client, args).await?;
@@ -144,21 +148,32 @@ async fn original(client: &Client, args: &RestoreArgs) -> Result<JobView, Failur
     }
 }
 
-/// The job that has this savepoint.
+/// The job that took this savepoint, if the service knows both.
 async fn job_of(client: &Client, savepoint: &str) -> Result<Option<JobView>, Failure> {
-    let (jobs, _) = collect(MAX_SEARCHED_JOBS, async |query| {
-        let page: JobPage = client.get(&["jobs"], &query).await?;
-        Ok((page.items, page.next_page_token))
-    })
-    .await?;
-    for job in jobs {
-        match client.get::<SnapshotView>(&["jobs", &job.id, "savepoints", savepoint], &[]).await {
-            Ok(_) => return Ok(Some(job)),
-            Err(failure) if failure.exit == Exit::NotFound => {}
-            Err(failure) => return Err(failure),
-        }
+    let found = async {
+        let savepoint: SnapshotView = client.get(&["savepoints", savepoint], &[]).await?;
+        client.get(&["jobs", &savepoint.job_id], &[]).await
+    };
+    match found.await {
+        Ok(job) => Ok(Some(job)),
+        Err(failure) if failure.exit == Exit::NotFound => Ok(None),
+        Err(failure) => Err(failure),
     }
-    Ok(None)
+}
+
+/// What to submit to run the job of an imported savepoint, or one that outlived its job: what its manifest tells.
+async fn from_manifest(client: &Client, args: &RestoreArgs) -> Result<Option<ManifestView>, Failure> {
+    let (None, Origin::Savepoint(id)) = (&args.job, origin(&args.snapshot, args.options.name.as_deref())) else {
+        return Ok(None);
+    };
+    if job_of(client, &id.to_string()).await?.is_some() {
+        return Ok(None);
+    }
+    match client.get(&["savepoints", &id.to_string(), "manifest"], &[]).await {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(failure) if failure.exit == Exit::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 #[cfg(test)]

@@ -398,6 +398,7 @@ fn is_total(name: &str, expr: &Expr) -> bool {
         | "IS_NOT_DISTINCT_FROM"
         | "NEGATE"
         | "BETWEEN"
+        | "BETWEEN_SYMMETRIC"
         | "IN"
         | "NULLIF"
         | "GREATEST"

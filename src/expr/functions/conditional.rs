@@ -53,6 +53,12 @@ pub(super) static FUNCTIONS: &[Function] = &[
         deterministic: true,
     },
     Function { name: "TYPEOF", bind: bind_type_of, prepare: prepare_type_of, deterministic: true },
+    Function {
+        name: "CURRENT_DATABASE",
+        bind: bind_current_database,
+        prepare: |_| Ok(Box::new(current_database)),
+        deterministic: true,
+    },
     Function { name: "UUID", bind: bind_uuid, prepare: |_| Ok(Box::new(uuids)), deterministic: false },
 ];
 
@@ -60,8 +66,9 @@ fn refuse<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::invalid("invalid_argument", message))
 }
 
-/// Casts the arguments from `from` on to their common type, without its time attribute.
+/// Casts the arguments to their common type. As in Flink, the result is a time attribute if the first argument is.
 fn unify(name: &str, args: &mut [Expr]) -> Result<TypeKind> {
+    let first = args.first().map(|a| a.data_type().kind.clone());
     let types: Vec<DataType> = args.iter().map(|a| a.data_type().clone()).collect();
     let common =
         least_restrictive(&types).map_err(|e| Error::invalid("invalid_argument", format!("{name}: {}", e.message)))?;
@@ -72,7 +79,7 @@ fn unify(name: &str, args: &mut [Expr]) -> Result<TypeKind> {
         let input = std::mem::replace(arg, null());
         *arg = cast(input, &target, true)?;
     }
-    Ok(kind)
+    Ok(first.filter(|first| first.regular() == kind).unwrap_or(kind))
 }
 
 fn null() -> Expr {
@@ -268,6 +275,18 @@ fn prepare_type_of(call: &Call<'_>) -> Result<Kernel> {
     Ok(Box::new(move |_, _| Ok(Value::Scalar(array.clone()))))
 }
 
+/// The one database that there is, under Flink's name for it.
+fn bind_current_database(args: &mut Vec<Expr>) -> Result<DataType> {
+    if !args.is_empty() {
+        return refuse("CURRENT_DATABASE takes no arguments");
+    }
+    Ok(DataType::not_null(TypeKind::VarChar(crate::types::MAX_LENGTH)))
+}
+
+fn current_database(_: &[Value], _: usize) -> Result<Value> {
+    Ok(Value::Scalar(Arc::new(StringArray::from(vec!["default_database"]))))
+}
+
 fn bind_uuid(args: &mut Vec<Expr>) -> Result<DataType> {
     if !args.is_empty() {
         return refuse("UUID takes no arguments");
@@ -297,7 +316,7 @@ mod tests {
         check(&call("COALESCE", [null(), i()]), "INT", &["7", "1", "-7", "NULL"]);
         check(&call("COALESCE", [dec(), d()]), "DOUBLE", &["0.05", "1.23", "-99.99", "NULL"]);
         check(&call("COALESCE", [lit("ab"), s()]), "STRING NOT NULL", &["ab", "ab", "ab", "ab"]);
-        check(&call("COALESCE", [ts(), ts()]), "TIMESTAMP(3)", &TS);
+        check(&call("COALESCE", [ts(), ts()]), "TIMESTAMP(3) *ROWTIME*", &TS);
         check(&call("IFNULL", [i(), int(9)]), "INT NOT NULL", &["7", "1", "-7", "9"]);
         check(&call("IFNULL", [lit("ab"), s()]), "CHAR(2) NOT NULL", &["ab", "ab", "ab", "ab"]);
         check(&call("IF", [b(), int(1), int(2)]), "INT", &["1", "2", "2", "2"]);

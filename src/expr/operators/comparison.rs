@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, make_comparator};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::kernels::boolean::{and_kleene, not};
+use arrow::compute::kernels::boolean::{and_kleene, not, or_kleene};
 use arrow::compute::kernels::cmp;
 use arrow::datatypes::{
     DataType as ArrowType, Date32Type, Decimal128Type, DurationMillisecondType, Float32Type, Float64Type, Int8Type,
@@ -66,7 +66,13 @@ pub(super) static FUNCTIONS: &[Function] = &[
         prepare: |_| Ok(distinct(false)),
         deterministic: true,
     },
-    Function { name: "BETWEEN", bind: bind_between, prepare: |_| Ok(between()), deterministic: true },
+    Function { name: "BETWEEN", bind: bind_between, prepare: |_| Ok(Box::new(between)), deterministic: true },
+    Function {
+        name: "BETWEEN_SYMMETRIC",
+        bind: bind_between,
+        prepare: |_| Ok(Box::new(between_symmetric)),
+        deterministic: true,
+    },
 ];
 
 fn bind(name: &str, test: Test, args: &mut Vec<Expr>) -> Result<DataType> {
@@ -285,16 +291,22 @@ fn distinct(negated: bool) -> Kernel {
     })
 }
 
-fn between() -> Kernel {
-    Box::new(|args, rows| {
-        let [value, low, high] = args else { return Err(Error::internal("BETWEEN takes three arguments")) };
-        let (above, below) = (run(Test::Ge, value, low)?, run(Test::Le, value, high)?);
-        if above.is_scalar() && below.is_scalar() {
-            return Ok(Value::Scalar(Arc::new(and_kleene(boolean(&above)?, boolean(&below)?)?)));
-        }
-        let (above, below) = (Value::Array(above.into_array(rows)?), Value::Array(below.into_array(rows)?));
-        Ok(Value::Array(Arc::new(and_kleene(boolean(&above)?, boolean(&below)?)?)))
-    })
+fn between(args: &[Value], rows: usize) -> Result<Value> {
+    let [value, low, high] = args else { return Err(Error::internal("BETWEEN takes three arguments")) };
+    let (above, below) = (run(Test::Ge, value, low)?, run(Test::Le, value, high)?);
+    if above.is_scalar() && below.is_scalar() {
+        return Ok(Value::Scalar(Arc::new(and_kleene(boolean(&above)?, boolean(&below)?)?)));
+    }
+    let (above, below) = (Value::Array(above.into_array(rows)?), Value::Array(below.into_array(rows)?));
+    Ok(Value::Array(Arc::new(and_kleene(boolean(&above)?, boolean(&below)?)?)))
+}
+
+/// `BETWEEN SYMMETRIC`: the bounds come in either order.
+fn between_symmetric(args: &[Value], rows: usize) -> Result<Value> {
+    let [value, one, other] = args else { return Err(Error::internal("BETWEEN takes three arguments")) };
+    let up = between(args, rows)?;
+    let down = between(&[value.clone(), other.clone(), one.clone()], rows)?;
+    Ok(Value::of(&[&up, &down], Arc::new(or_kleene(boolean(&up)?, boolean(&down)?)?)))
 }
 
 /// The negation, for `NOT IN` and the like.

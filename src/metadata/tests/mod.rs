@@ -5,6 +5,7 @@ mod jobs;
 mod lease;
 #[path = "../../../tests/it/support/postgres.rs"]
 mod postgres_server;
+mod savepoints;
 mod snapshots;
 mod statistics;
 
@@ -125,6 +126,7 @@ pub(super) fn snapshot(lease: &Lease, kind: SnapshotKind, checkpoint_id: u64) ->
         started_ms: 10,
         ended_ms: None,
         failure: None,
+        details: SnapshotDetails::default(),
     }
 }
 

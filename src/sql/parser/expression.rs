@@ -64,6 +64,9 @@ pub(super) fn infix(p: &mut Parser, left: &Expr, _precedence: u8) -> Option<Pars
         }
     }
     let n = usize::from(at(p, 0, "NOT"));
+    if at(p, n, "BETWEEN") && (at(p, n + 1, "SYMMETRIC") || at(p, n + 1, "ASYMMETRIC")) {
+        return Some(between(p, left.clone(), n == 1));
+    }
     if at(p, n, "IN") && at_token(p, n + 1, &Token::LParen) && begins_query(&p.peek_nth_token_ref(n + 2).token) {
         return Some(in_query(p, left.clone(), n == 1));
     }
@@ -95,7 +98,7 @@ fn chain(expr: &Expr) -> usize {
             | Expr::UnaryOp { expr, .. } => expr,
             Expr::Function(call) => match &call.args {
                 FunctionArguments::List(list) => match list.args.first() {
-                    Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(e))) if is_json_call(call) => e,
+                    Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(e))) if is_operator_call(call) => e,
                     _ => return length,
                 },
                 _ => return length,
@@ -106,8 +109,10 @@ fn chain(expr: &Expr) -> usize {
     }
 }
 
-fn is_json_call(call: &Function) -> bool {
-    call.name.0.first().and_then(|part| part.as_ident()).is_some_and(|ident| ident.value == json::IS_JSON)
+/// Whether the call stands for an operator whose left side is the first argument.
+fn is_operator_call(call: &Function) -> bool {
+    let name = call.name.0.first().and_then(|part| part.as_ident());
+    name.is_some_and(|ident| ident.value == json::IS_JSON || ident.value == BETWEEN_SYMMETRIC)
 }
 
 /// `IS [NOT] DISTINCT FROM`: `sqlparser` would take everything up to the next comma as the right side.
@@ -128,6 +133,28 @@ fn in_query(p: &mut Parser, left: Expr, negated: bool) -> Parsed<Expr> {
     let subquery = p.parse_query()?;
     want_token(p, &Token::RParen)?;
     Ok(Expr::InSubquery { expr: Box::new(left), subquery, negated })
+}
+
+/// The call that `BETWEEN SYMMETRIC` stands for.
+const BETWEEN_SYMMETRIC: &str = "BETWEEN_SYMMETRIC";
+
+/// `[NOT] BETWEEN {SYMMETRIC | ASYMMETRIC} low AND high`: `sqlparser` knows neither word.
+fn between(p: &mut Parser, left: Expr, negated: bool) -> Parsed<Expr> {
+    let span = p.peek_token_ref().span;
+    eat(p, &["NOT"]);
+    want(p, &["BETWEEN"])?;
+    let symmetric = eat(p, &["SYMMETRIC"]);
+    if !symmetric {
+        want(p, &["ASYMMETRIC"])?;
+    }
+    let low = p.parse_subexpr(precedence(Precedence::Between))?;
+    want(p, &["AND"])?;
+    let high = p.parse_subexpr(precedence(Precedence::Between))?;
+    if !symmetric {
+        return Ok(Expr::Between { expr: Box::new(left), negated, low: Box::new(low), high: Box::new(high) });
+    }
+    let test = call(BETWEEN_SYMMETRIC, span, vec![left, low, high]);
+    Ok(if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(test) } } else { test })
 }
 
 fn precedence(precedence: Precedence) -> u8 {

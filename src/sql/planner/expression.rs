@@ -182,11 +182,25 @@ impl<'a> Binder<'a> {
             BinaryOperator::LtEq => "<=",
             BinaryOperator::Eq => "=",
             BinaryOperator::NotEq => "<>",
+            BinaryOperator::Overlaps => return self.overlaps(left, right),
             other => {
                 return unsupported(&format!("there is no operator {other} in Flink SQL"), "use a function", self.here);
             }
         };
         self.apply(name, [left, right])
+    }
+
+    /// `(start, end) OVERLAPS (start, end)`, where an end may be an interval.
+    fn overlaps(&mut self, left: &sp::Expr, right: &sp::Expr) -> Result<Expr> {
+        match (left, right) {
+            (sp::Expr::Tuple(a), sp::Expr::Tuple(b)) if a.len() == 2 && b.len() == 2 => {
+                self.apply("OVERLAPS", a.iter().chain(b))
+            }
+            _ => {
+                let message = "OVERLAPS compares two periods: (start, end) or (start, interval)";
+                Err(place::error("sql_type", message, self.here))
+            }
+        }
     }
 
     /// `a AND b AND c …` (or `OR`) as a balanced tree, so that long lists do not nest deeply.

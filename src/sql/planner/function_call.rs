@@ -4,17 +4,15 @@ use sqlparser::ast as sp;
 use sqlparser::ast::{CeilFloorKind, DateTimeField, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::aggregate::{self, Kind};
-use super::expression::{Binder, as_type_error};
+use super::expression::Binder;
+use super::literal;
 use super::place::{self, unsupported};
-use super::{coercion, literal};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
 use crate::types::TypeKind;
 
 /// Functions whose argument at this position is a time unit, written as a name.
 const UNIT_ARGUMENTS: &[(&str, usize)] = &[("TIMESTAMPADD", 0), ("TIMESTAMPDIFF", 0)];
-/// The position of `RETURNING type` (as `CAST(NULL AS type)`) among the arguments, as the parser passes it.
-const JSON_RETURNING: &[(&str, usize)] = &[("JSON_VALUE", 6), ("JSON_QUERY", 5)];
 const GROUP_WINDOWS: &[&str] = &["TUMBLE", "HOP", "SESSION", "CUMULATE"];
 const GROUP_WINDOW_PROPERTIES: &[&str] = &["_START", "_END", "_ROWTIME", "_PROCTIME"];
 
@@ -80,15 +78,6 @@ impl Binder<'_> {
                 sp::Expr::Identifier(unit_name) if unit == Some(i) => literal::string(&unit_name.value.to_uppercase()),
                 node => self.bind(node)?,
             });
-        }
-        let returning = JSON_RETURNING.iter().find(|(n, _)| *n == name).map(|(_, i)| *i);
-        if returning.is_some_and(|position| bound.len() == position + 1) {
-            let to = bound.pop().map(|e| e.data_type().with_nullable(true));
-            let value = self.call(&name, bound)?;
-            return match to {
-                Some(to) => coercion::explicit(value, &to).map_err(|e| as_type_error(e, at)),
-                None => Ok(value),
-            };
         }
         self.call(&name, bound)
     }

@@ -49,6 +49,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     now::CURRENT_DATE,
     now::CURRENT_TIME,
     now::LOCALTIME,
+    now::CURRENT_WATERMARK,
 ];
 
 /// Values that the tests of this chapter share.

@@ -2,7 +2,7 @@
 
 use arrow::array::Int64Array;
 
-use super::super::kernels::arity;
+use super::super::kernels::{arity, not_applicable};
 use super::calendar::{DAY_MS, from_ticks, offset_ms};
 use crate::clock::now_ms;
 use crate::error::Result;
@@ -33,6 +33,26 @@ pub(super) const LOCALTIMESTAMP: Function = now!("LOCALTIMESTAMP", TypeKind::Tim
 pub(super) const CURRENT_DATE: Function = now!("CURRENT_DATE", TypeKind::Date);
 pub(super) const CURRENT_TIME: Function = now!("CURRENT_TIME", TypeKind::Time(0));
 pub(super) const LOCALTIME: Function = now!("LOCALTIME", TypeKind::Time(0));
+
+/// The event time of the operator that evaluates it, which puts it in place of the call; null where there is none.
+pub(super) const CURRENT_WATERMARK: Function = Function {
+    name: "CURRENT_WATERMARK",
+    bind: |args| match args.as_slice() {
+        [rowtime] => match rowtime.data_type().kind {
+            TypeKind::Timestamp(_, TimestampKind::Rowtime) => {
+                Ok(DataType::nullable(TypeKind::Timestamp(3, TimestampKind::Regular)))
+            }
+            TypeKind::TimestampLtz(_, TimestampKind::Rowtime) => Ok(DataType::nullable(LTZ)),
+            _ => Err(not_applicable("CURRENT_WATERMARK", "an event time column", args)),
+        },
+        _ => Err(not_applicable("CURRENT_WATERMARK", "an event time column", args)),
+    },
+    prepare: |call| {
+        let null = Value::null(&call.data_type.to_arrow());
+        Ok(Box::new(move |_, _| Ok(null.clone())))
+    },
+    deterministic: false,
+};
 
 fn prepare(call: &Call<'_>) -> Result<Kernel> {
     let (kind, zone) = (call.data_type.kind.clone(), call.context.time_zone);

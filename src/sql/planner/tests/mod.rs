@@ -1,6 +1,7 @@
 //! Plans, types and refusals of whole scripts. Connectors are not asked: their options are tested with them.
 
 mod changelogs;
+mod functions;
 mod plans;
 mod refusals;
 mod scripts;
