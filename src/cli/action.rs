@@ -10,7 +10,7 @@ use crate::metadata::ActionStatus;
 /// Decides whether an action has ended.
 fn step(action: &ActionView, what: &str) -> Step {
     match (action.status, &action.failure) {
-        (ActionStatus::Running, _) => Step::Wait(format!("{what} is under way")),
+        (ActionStatus::Running, _) => Step::Wait(format!("{what} is under way"), None),
         (ActionStatus::Completed, _) => Step::Done,
         (ActionStatus::Failed, Some(failure)) => {
             Step::Failed(Failure::new(Exit::Failed, &failure.code, failure.message.clone()))
@@ -46,7 +46,7 @@ mod tests {
             failure: failure.map(|code| ActionFailure { code: code.into(), message: "m".into() }),
         };
         let outcome = |a: &ActionView| match step(a, "it") {
-            Step::Wait(_) => "wait".to_owned(),
+            Step::Wait(..) => "wait".to_owned(),
             Step::Done => "done".to_owned(),
             Step::Failed(failure) => failure.code,
         };

@@ -10,7 +10,7 @@ use super::restore_point::{RestartRequest, restore_option};
 use super::settings::{SubmitRequest, resolve};
 use super::{Command, Context};
 use crate::checkpoint::deletion::delete_job;
-use crate::checkpoint::retention::{delete_savepoint, in_use};
+use crate::checkpoint::retention::in_use;
 use crate::clock::now_ms;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
@@ -23,8 +23,6 @@ use crate::sql;
 
 /// How often a waiting request looks again without being woken.
 pub(super) const WAIT_STEP: Duration = Duration::from_millis(250);
-/// Savepoints of one job that a deletion looks at.
-const MAX_SAVEPOINTS: u32 = 10_000;
 
 /// See the module text. Cheap to clone.
 #[derive(Clone)]
