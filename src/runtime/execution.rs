@@ -26,8 +26,10 @@ use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
 use crate::operator::current_watermark::{self, CurrentWatermarkOperator};
+use crate::operator::join::JoinOperator;
 use crate::operator::key_hasher::KeyHasher;
 use crate::operator::session::SessionAggregateOperator;
+use crate::operator::unnest::UnnestOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
 use crate::operator::window_rank::WindowRankOperator;
 use crate::operator::window_table::WindowTableOperator;
@@ -272,6 +274,11 @@ fn output_of(graph: &JobGraph, vertex: usize) -> Result<&Schema> {
     last.map(|o| &o.output).ok_or_else(|| Error::internal("a vertex has no operator"))
 }
 
+/// The columns of the two inputs of a join.
+fn two<'s>(inputs: &[&'s Schema]) -> Result<[&'s Schema; 2]> {
+    inputs.try_into().map_err(|_| Error::internal("a join has two inputs"))
+}
+
 /// The columns of each input of a vertex.
 fn inputs_of(graph: &JobGraph, vertex: usize) -> Result<Vec<&Schema>> {
     let of = |input: usize| graph.edges.iter().find(|e| e.to == vertex && e.input == input);
@@ -462,6 +469,14 @@ impl Opener<'_> {
                     )?
                     .with_context(&self.context),
                 )
+            }
+            OperatorKind::Unnest(unnest) => Box::new(UnnestOperator::new(unnest, &operator.output, &self.context)?),
+            OperatorKind::Join(join) => {
+                let state = self.state_context(operator);
+                Box::new(JoinOperator::open(join, two(inputs)?, &operator.output, &self.context, &state)?)
+            }
+            OperatorKind::IntervalJoin(_) | OperatorKind::TemporalJoin(_) => {
+                return Err(Error::internal("a plan with joins in time"));
             }
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {
