@@ -9,7 +9,8 @@ it runs, files that touch --changed of the keys, one each --interval. See README
 """
 import sys
 sys.dont_write_bytecode = True
-import argparse, json, os, random, shutil, signal, socket, subprocess, tempfile, time, urllib.request
+import argparse, hashlib, json, os, random, shutil, signal, socket, sqlite3, subprocess, tempfile, time, urllib.request
+from contextlib import closing
 from pathlib import Path
 import flink, holdfast, report, workload
 from workload import BenchError
@@ -40,8 +41,8 @@ def arguments():
 
 
 def row(key):
-    # Random digits do not compress, so that bytes are bytes for both engines; the same key has the same text each time.
-    return f'{{"k":{key},"v":"{random.Random(key).getrandbits(384):096x}","ts":"2026-01-01T00:00:00"}}\n'
+    # Digits that hardly compress, so that bytes are bytes for both engines; the same key has the same text each time.
+    return f'{{"k":{key},"v":"{hashlib.sha384(str(key).encode()).hexdigest()}","ts":"2026-01-01T00:00:00"}}\n'
 
 
 class Input:
@@ -52,19 +53,19 @@ class Input:
         folder.mkdir(parents=True)
 
     def add(self, keys):
-        text = folder_file = self.folder / f'.{self.files:05}'
-        with open(folder_file, 'w') as out:
+        hidden = self.folder / f'.{self.files:05}'
+        with open(hidden, 'w') as out:
             for key in keys:
                 out.write(row(key))
                 self.rows += 1
-        text.rename(self.folder / f'{self.files:05}.json')
+        hidden.rename(self.folder / f'{self.files:05}.json')
         self.files += 1
 
     def touch(self, part):
         self.add(random.Random(self.files).sample(range(self.keys), max(1, int(self.keys * part))))
 
 
-def tables(folder, hidden_dots=''):
+def tables(folder):
     return (f"CREATE TABLE touched ({COLUMNS}, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH ('connector' = 'filesystem', "
             f"'path' = '{folder}', 'source.monitor-interval' = '200 ms', {workload.JSON_OPTIONS});\n")
 
@@ -134,21 +135,12 @@ class Holdfast:
         return sum(s['num_records_in'] for s in subtasks if s['vertex'] == 0)
 
 
-def pauses_of(service, job, numbers):
-    """Synchronous phases of all subtasks, ms: the time for which a barrier stops the data plane."""
-    found = []
-    for number in numbers:
-        c = service.call('GET', f'/api/v1/jobs/{job}/checkpoints/{number}')
-        stack = [c]
-        while stack:
-            value = stack.pop()
-            if isinstance(value, dict):
-                if isinstance(value.get('sync_ms'), (int, float)) and 'subtask' in value:
-                    found.append(value['sync_ms'])
-                stack.extend(value.values())
-            elif isinstance(value, list):
-                stack.extend(value)
-    return found
+def pauses_of(data, numbers):
+    """Synchronous phases of all subtasks, ms: the time for which a barrier stops the data plane. From the database: the
+    statistics are all there, whatever was retired."""
+    with closing(sqlite3.connect(f'file:{data}/data/holdfast.db?mode=ro', uri=True)) as db:
+        rows = db.execute('SELECT checkpoint_id, subtasks FROM checkpoint_statistics').fetchall()
+    return [s['sync_ms'] for number, subtasks in rows if number in numbers for s in json.loads(subtasks or '[]')]
 
 
 def run_holdfast(a, gb, folder):
@@ -182,7 +174,7 @@ def run_holdfast(a, gb, folder):
         state = max(c['state_bytes'] for c in done)
         result = dict(engine='holdfast', gb=gb, keys=keys, state_mb=round(state / 1e6), fill_s=round(fill_s, 1))
         result |= summary([c['duration_ms'] for c in done], [c['uploaded_bytes'] for c in done],
-                          pauses_of(service, job, [c['checkpoint_id'] for c in done]), keys * a.changed * BYTES_PER_KEY)
+                          pauses_of(folder, {c['checkpoint_id'] for c in done}), keys * a.changed * BYTES_PER_KEY)
         since = time.monotonic()
         savepoint = service.call('POST', path + '/savepoints')
         savepoint = until('the savepoint', a.timeout, lambda: (s := service.call('GET', path + f"/savepoints/{savepoint['id']}"))['status'] != 'IN_PROGRESS' and s or None)
