@@ -203,3 +203,44 @@ impl MultipartUpload for FaultyUpload {
         faults.run(true, self.inner.abort()).await
     }
 }
+
+mod tests {
+    use super::*;
+
+    /// A file of several parts is there as a whole or not at all, and storing it again works, whatever happened to the
+    /// first try.
+    #[tokio::test]
+    async fn a_partial_upload_leaves_nothing_that_could_be_taken_for_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("large.sst");
+        let bytes: Vec<u8> = (0..(20_u32 << 20)).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        std::fs::write(&file, &bytes).unwrap();
+        let (store, faults) = Store::faulty();
+        let expected = store.put_file("clean", &file, None).await.unwrap();
+        let requests = faults.requests();
+        assert!(requests >= 5, "an upload in parts has {requests} requests");
+        for at in 0..requests {
+            for fault in [
+                Fault::ServerError,
+                Fault::TimeoutAfterSuccess,
+                Fault::DiskFull,
+                Fault::ConnectionCut,
+                Fault::ConnectionCutAfterSuccess,
+                Fault::Slow(1),
+            ] {
+                let (store, faults) = Store::faulty();
+                faults.plan(at, fault);
+                let first = store.put_file("key", &file, None).await;
+                assert!(faults.mend() || fault == Fault::DiskFull, "{fault:?} at {at} came");
+                let there = store.length("key").await.unwrap();
+                assert!(there.is_none_or(|n| n == expected.bytes), "{fault:?} at {at}: {there:?} bytes are there");
+                if let Ok(stored) = first {
+                    assert_eq!((stored, there), (expected.clone(), Some(expected.bytes)), "{fault:?} at {at}");
+                }
+                let again = store.put_file("key", &file, None).await;
+                assert_eq!(again.as_ref().ok(), Some(&expected), "{fault:?} at {at}: {again:?}");
+                assert_eq!(store.digest("key").await.unwrap(), expected, "{fault:?} at {at}");
+            }
+        }
+    }
+}

@@ -26,7 +26,7 @@ pub enum Fix {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub kind: ProblemKind,
-    /// URI of a manifest, or key of an object in the snapshot's store.
+    /// Key of an object in the own store; URI of a manifest, and of an object elsewhere.
     pub object: Option<String>,
     pub job_id: Option<JobId>,
     pub snapshot_id: Option<SnapshotId>,
@@ -104,8 +104,8 @@ pub(super) fn decide(facts: &Facts, options: &FsckOptions, now_ms: i64) -> Decid
     }
     let mut needed: HashSet<&str> = HashSet::new();
     for snapshot in &facts.snapshots {
-        if let (Content::Read { needs, .. }, Some(key)) = (&snapshot.content, &snapshot.key) {
-            needed.insert(key);
+        if let Content::Read { needs, .. } = &snapshot.content {
+            needed.extend(snapshot.key.as_deref());
             needed.extend(needs.iter().map(String::as_str));
         }
     }
@@ -259,13 +259,9 @@ fn of_row(snapshot: &SnapshotFacts, facts: &Facts, problems: &mut Vec<Problem>) 
                     DamageKind::WrongHash => ProblemKind::WrongHash,
                     DamageKind::Unreadable => ProblemKind::UnreadableManifest,
                 };
-                let object = match &snapshot.key {
-                    Some(_) => damage.object.clone(),
-                    None => format!("{} of {}", damage.object, row.location),
-                };
                 problems.push(Problem {
-                    damage: snapshot.key.is_some().then_some(damage.problem),
-                    ..of(kind, &object, damage.detail.clone(), Fix::FailSnapshot(row.id))
+                    damage: Some(damage.problem),
+                    ..of(kind, &damage.object, damage.detail.clone(), Fix::FailSnapshot(row.id))
                 });
             }
         }

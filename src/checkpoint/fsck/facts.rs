@@ -117,33 +117,38 @@ async fn content(
         Ok(loaded) => loaded,
         Err(error) => return unloaded(error, key.is_some()),
     };
-    let needed = needed(&manifest);
-    let damages = if options.deep {
-        let verified = verify(own, &row.location, options.threads, &Transfer::default()).await?;
-        // By their keys, as the listing has them.
-        verified
-            .damaged
-            .into_iter()
-            .map(|d| Damage { object: store.key_of(&d.object).unwrap_or(d.object), ..d })
-            .collect()
-    } else if key.is_some() {
-        let length = |key: &String| objects.get(key).map(|o| o.bytes);
-        needed.iter().filter_map(|(k, bytes)| length_damage(k, length(k), *bytes)).collect()
-    } else {
-        // Collected first: a stream over a borrowing closure cannot be proven `Send`.
-        let looks: Vec<_> = needed.iter().map(|(key, bytes)| look(&store, key, *bytes)).collect();
-        let mut looks = futures::stream::iter(looks).buffer_unordered(options.threads.max(1));
-        let mut found = Vec::new();
-        while let Some(damage) = looks.next().await {
-            found.extend(damage?);
+    // A manifest that was copied elsewhere has a root of its own, which may lie in the own store too.
+    let mut needs = Vec::new();
+    let mut looks = Vec::new();
+    let mut damages = Vec::new();
+    for (key, bytes) in needed(&manifest) {
+        let uri = store.uri_of(&key);
+        match own.key_of(&uri) {
+            Some(own_key) => {
+                damages.extend(length_damage(&own_key, objects.get(&own_key).map(|o| o.bytes), bytes));
+                needs.push(own_key);
+            }
+            None => looks.push(look(&store, uri, key, bytes)),
         }
-        found
-    };
-    Ok(Content::Read { needs: needed.into_keys().collect(), damages })
+    }
+    if options.deep {
+        let verified = verify(own, &row.location, options.threads, &Transfer::default()).await?;
+        damages = verified.damaged;
+        // By their keys, as the listing has them.
+        for damage in &mut damages {
+            damage.object = own.key_of(&damage.object).unwrap_or_else(|| damage.object.clone());
+        }
+    } else {
+        let mut looks = futures::stream::iter(looks).buffer_unordered(options.threads.max(1));
+        while let Some(damage) = looks.next().await {
+            damages.extend(damage?);
+        }
+    }
+    Ok(Content::Read { needs, damages })
 }
 
-async fn look(store: &Store, key: &str, bytes: u64) -> Result<Option<Damage>> {
-    Ok(length_damage(key, store.length(key).await?, bytes))
+async fn look(store: &Store, uri: String, key: String, bytes: u64) -> Result<Option<Damage>> {
+    Ok(length_damage(&uri, store.length(&key).await?, bytes))
 }
 
 /// The state objects that a manifest needs, and how many bytes each has.
@@ -212,8 +217,11 @@ pub(super) async fn confirm(metadata: &Metadata, store: &Store, problems: Vec<Pr
 }
 
 async fn is_still_lost(problem: &Problem, store: &Store) -> Result<bool> {
-    // Objects of the own store are named by their keys, and manifests by their URIs.
-    let own = problem.object.as_deref().map(|o| store.key_of(o).unwrap_or_else(|| o.to_owned()));
+    // Objects of the own store are named by their keys, all others and manifests by their URIs.
+    let own = problem.object.as_deref().and_then(|o| match o.contains("://") {
+        true => store.key_of(o),
+        false => Some(o.to_owned()),
+    });
     Ok(match (&problem.damage, own) {
         (Some(DamageKind::Missing), Some(key)) => store.length(&key).await?.is_none(),
         _ => true,
@@ -233,8 +241,8 @@ pub(super) async fn published_since(metadata: &Metadata, store: &Store, facts: &
         if row.status != SnapshotStatus::Completed || before.contains(&row.id) {
             continue;
         }
-        let (_, manifest) = restore::load(store, &row.location).await?;
-        needed.extend(manifest.object_keys().map(str::to_owned));
+        let (there, manifest) = restore::load(store, &row.location).await?;
+        needed.extend(manifest.object_keys().filter_map(|key| store.key_of(&there.uri_of(key))));
     }
     Ok(needed)
 }

@@ -30,6 +30,7 @@ use crate::types::Schema;
 /// Subtasks of each operator.
 const PARALLELISM: usize = 2;
 const MAX_PARALLELISM: u32 = 128;
+const STACK_BYTES: usize = 32 << 20;
 /// Sequences at once.
 const WORKERS: usize = 8;
 
@@ -110,7 +111,9 @@ fn in_parallel<T: Sync>(items: &[T], work: impl AsyncFn(&T) + Sync) {
         }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        // The futures of a step lie within each other, and are large where the compiler does not optimise.
+        let thread = || std::thread::Builder::new().stack_size(STACK_BYTES);
+        let workers: Vec<_> = (0..WORKERS).map(|_| thread().spawn_scoped(scope, worker).unwrap()).collect();
         for worker in workers {
             if let Err(panic) = worker.join() {
                 std::panic::resume_unwind(panic);

@@ -55,6 +55,7 @@ fn mishap(rng: &mut Rng) -> Mishap {
         3 => Mishap::CrashAtRequest(rng.below(14), Fault::ConnectionCutAfterSuccess),
         4 => Mishap::Request(rng.below(8), Fault::ServerError),
         5 => Mishap::Request(rng.below(8), Fault::TimeoutAfterSuccess),
+        6 => Mishap::Request(rng.below(8), Fault::Slow(1)),
         _ => Mishap::None,
     }
 }
