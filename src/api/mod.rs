@@ -4,6 +4,7 @@
 //! from the handlers, and `openapi/openapi.json` is a copy that a test compares. Every limit is a setting.
 
 pub mod actions;
+pub mod checkpoint_statistics;
 pub mod checkpoints;
 pub mod health;
 pub mod idempotency;
@@ -95,7 +96,8 @@ fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(savepoints::operations::list_savepoint_operations))
         .routes(routes!(savepoints::operations::get_savepoint_operation))
         .routes(routes!(checkpoints::trigger_checkpoint, checkpoints::list_checkpoints))
-        .routes(routes!(checkpoints::get_checkpoint))
+        .routes(routes!(checkpoint_statistics::get_checkpoint_statistics))
+        .routes(routes!(checkpoint_statistics::get_checkpoint))
         .routes(routes!(actions::start_fsck, actions::list_fscks))
         .routes(routes!(actions::get_action))
         .routes(routes!(sql::check_sql))

@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod checkpoint;
+mod checkpoint_statistics;
 pub mod client;
 pub mod excerpt;
 pub mod failure;

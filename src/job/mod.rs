@@ -9,6 +9,7 @@
 //! stored before anything is done about it; 4. one job's failure ends in that job's row and nowhere else.
 
 pub mod action;
+pub mod alarms;
 pub mod attempt;
 pub mod checkpoint_settings;
 pub mod checkpoints;
@@ -29,9 +30,11 @@ pub mod retry;
 pub mod savepoints;
 pub mod service;
 pub mod settings;
+pub mod statistics;
 pub mod status;
 pub mod supervisor;
 pub mod transfers;
+pub mod watchdog;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -81,6 +84,7 @@ pub struct Context {
 pub struct RunningJob {
     pub commands: mpsc::Sender<Command>,
     pub metrics: Arc<Mutex<ExecutionMetrics>>,
+    pub alarms: alarms::Alarms,
 }
 
 impl Context {

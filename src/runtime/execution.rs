@@ -295,7 +295,8 @@ fn supervise(
     metrics: &Arc<TaskMetrics>,
 ) {
     let task = seed.task;
-    let result = catch_unwind(AssertUnwindSafe(|| run(spec, fresh, seed, events, cancel, metrics)));
+    let mut operator = None;
+    let result = catch_unwind(AssertUnwindSafe(|| run(spec, fresh, seed, events, cancel, metrics, &mut operator)));
     let error = match result {
         Ok(Ok(())) => return,
         Ok(Err(error)) if error.code == CANCELLED => return,
@@ -307,9 +308,10 @@ fn supervise(
         }
     };
     // The job may be gone already; then nobody needs to know.
-    let _ = events.send(TaskEvent::Failed { task, error });
+    let _ = events.send(TaskEvent::Failed { task, operator, error });
 }
 
+/// Opens and runs a subtask; `failed` is the operator of its error, where known.
 fn run(
     spec: &ExecutionSpec,
     fresh: &FreshSplits,
@@ -317,6 +319,7 @@ fn run(
     events: &mpsc::UnboundedSender<TaskEvent>,
     cancel: &CancelFlag,
     metrics: &Arc<TaskMetrics>,
+    failed: &mut Option<OperatorId>,
 ) -> Result<()> {
     let opener = Opener {
         spec,
@@ -329,19 +332,29 @@ fn run(
     let operators = &spec.graph.vertices[seed.task.vertex].operators;
     let (head, rest) = operators.split_first().ok_or_else(|| Error::internal("a vertex has no operator"))?;
     let outputs = Outputs { edges: seed.outputs, cancel: cancel.clone(), metrics: Arc::clone(metrics) };
-    let io = TaskIo { task: seed.task, control: seed.control, events: events.clone(), cancel: cancel.clone() };
+    let io = TaskIo {
+        task: seed.task,
+        control: seed.control,
+        events: events.clone(),
+        cancel: cancel.clone(),
+        metrics: Arc::clone(metrics),
+    };
     if seed.inputs.is_empty() {
+        // Whatever is not another operator's error is the source's.
+        *failed = Some(head.id);
         let mut driver = opener.source(head)?;
-        let mut chain = Chain { links: opener.links(rest, &[&head.output])?, outputs, metrics: Arc::clone(metrics) };
+        let links = opener.links(rest, &[&head.output], failed)?;
+        let mut chain = Chain { links, outputs, metrics: Arc::clone(metrics), failed: None };
         let result = run_source(&io, &mut driver, &mut chain);
-        chain.close()?;
-        result
+        *failed = chain.failed.or(Some(head.id));
+        result.and(chain.close())
     } else {
         let inputs = inputs_of(&spec.graph, seed.task.vertex)?;
-        let mut chain = Chain { links: opener.links(operators, &inputs)?, outputs, metrics: Arc::clone(metrics) };
+        let links = opener.links(operators, &inputs, failed)?;
+        let mut chain = Chain { links, outputs, metrics: Arc::clone(metrics), failed: None };
         let result = run_inputs(&io, &mut InputGate::new(seed.inputs, spec.exactly_once), &mut chain);
-        chain.close()?;
-        result
+        *failed = chain.failed;
+        result.and(chain.close())
     }
 }
 
@@ -422,14 +435,20 @@ impl Opener<'_> {
         SourceDriver::new(parts, &self.context)
     }
 
-    fn links(&self, operators: &[OperatorSpec], inputs: &[&Schema]) -> Result<Vec<Link>> {
+    fn links(
+        &self,
+        operators: &[OperatorSpec],
+        inputs: &[&Schema],
+        failed: &mut Option<OperatorId>,
+    ) -> Result<Vec<Link>> {
         let mut links = Vec::with_capacity(operators.len());
         let mut before: Option<&Schema> = None;
         for operator in operators {
             let link = match before {
-                None => self.link(operator, inputs)?,
-                Some(schema) => self.link(operator, &[schema])?,
+                None => self.link(operator, inputs),
+                Some(schema) => self.link(operator, &[schema]),
             };
+            let link = link.inspect_err(|_| *failed = Some(operator.id))?;
             links.push(Link { id: operator.id, operator: link });
             before = Some(&operator.output);
         }

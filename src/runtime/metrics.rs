@@ -1,10 +1,11 @@
-//! Figures of running subtasks: written by the subtask without locks, read by the API at any time.
+//! Figures of running subtasks: written by the subtask without locks (but a few times for each checkpoint), read by the API at any time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::TaskId;
+use crate::clock::now_ms;
 
 /// Barriers that a source remembers: more than there are checkpoints between two completed ones, unless very many fail.
 const MAX_BARRIERS: usize = 256;
@@ -26,6 +27,31 @@ pub struct TaskMetrics {
     pub state_memory_bytes: AtomicU64,
     /// Of a source: by checkpoint id, how many records came before its barrier. A short critical section, once a barrier.
     barriers: Mutex<VecDeque<(u64, u64)>>,
+    /// Since when it waits for a full output channel, ms since the epoch; `i64::MIN` = it does not.
+    pub blocked_since_ms: AtomicI64,
+    checkpoint: Mutex<(CheckpointPhase, i64)>,
+}
+
+/// What a subtask does for the checkpoint that it has not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CheckpointPhase {
+    /// Nothing: its first barrier has not come.
+    Barrier,
+    /// Waits for the barriers of its other inputs.
+    Alignment,
+    /// Stands still while it takes its snapshot.
+    Synchronous,
+}
+
+impl CheckpointPhase {
+    /// For logs and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CheckpointPhase::Barrier => "barrier",
+            CheckpointPhase::Alignment => "alignment",
+            CheckpointPhase::Synchronous => "synchronous",
+        }
+    }
 }
 
 impl TaskMetrics {
@@ -42,8 +68,22 @@ impl TaskMetrics {
             current_watermark: AtomicI64::new(i64::MIN),
             back_pressured_us: AtomicU64::new(0),
             state_memory_bytes: AtomicU64::new(0),
+            blocked_since_ms: AtomicI64::new(i64::MIN),
             barriers: Mutex::default(),
+            checkpoint: Mutex::new((CheckpointPhase::Barrier, i64::MIN)),
         })
+    }
+    /// Notes what it does for a checkpoint from now on.
+    pub fn enter(&self, phase: CheckpointPhase) {
+        *self.checkpoint.lock().expect("no panic while held") = (phase, now_ms());
+    }
+    /// What it does for a checkpoint, and since when, ms.
+    pub fn checkpoint_phase(&self) -> (CheckpointPhase, i64) {
+        *self.checkpoint.lock().expect("no panic while held")
+    }
+    /// Whether it waits for room in an output channel.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked_since_ms.load(Ordering::Relaxed) != i64::MIN
     }
     /// Notes that a source emits a checkpoint's barrier now.
     pub fn note_barrier(&self, checkpoint_id: u64) {

@@ -162,6 +162,7 @@ async fn only_ended_jobs_can_be_deleted(metadata: &Metadata) {
         !metadata.reset_for_restart(id, None, 5).await.unwrap(),
         "a job that is being deleted does not start again"
     );
+    metadata.delete_snapshot_rows(&[savepoint.id]).await.unwrap();
     metadata.finish_job_deletion(id).await.unwrap();
     metadata.finish_job_deletion(id).await.unwrap();
     check_error(metadata.begin_job_deletion(id, true, 6).await, ErrorKind::NotFound, "job_not_found");
@@ -263,7 +264,12 @@ async fn failures_are_kept_newest_first_up_to_a_limit(metadata: &Metadata) {
         attempt: 1,
         at_ms: n,
         error: Error::invalid("bad_record", "no number").at_input("f.csv", 7),
-        task: Some("Source -> Sink (1/2)".to_owned()),
+        task: Some(FailedTask {
+            vertex: "Source -> Sink".into(),
+            operator: Some("Sink".into()),
+            subtask: 0,
+            parallelism: 2,
+        }),
     };
     metadata.insert_exception(&failure(other, 0)).await.unwrap();
     let kept = super::super::exceptions::MAX_EXCEPTIONS_PER_JOB;
