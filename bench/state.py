@@ -9,8 +9,7 @@ it runs, files that touch --changed of the keys, one each --interval. See README
 """
 import sys
 sys.dont_write_bytecode = True
-import argparse, hashlib, json, os, random, shutil, signal, socket, sqlite3, subprocess, tempfile, time, urllib.request
-from contextlib import closing
+import argparse, hashlib, json, os, random, shutil, signal, socket, subprocess, tempfile, time, urllib.request
 from pathlib import Path
 import flink, holdfast, report, workload
 from workload import BenchError
@@ -132,15 +131,13 @@ class Holdfast:
 
     def read_rows(self, job):
         subtasks = self.service.call('GET', f'/api/v1/jobs/{job}/metrics')['subtasks']
-        return sum(s['num_records_in'] for s in subtasks if s['vertex'] == 0)
+        return sum(s['numRecordsIn'] for s in subtasks if s['vertex'] == 0)
 
 
-def pauses_of(data, numbers):
-    """Synchronous phases of all subtasks, ms: the time for which a barrier stops the data plane. From the database: the
-    statistics are all there, whatever was retired."""
-    with closing(sqlite3.connect(f'file:{data}/data/holdfast.db?mode=ro', uri=True)) as db:
-        rows = db.execute('SELECT checkpoint_id, subtasks FROM checkpoint_statistics').fetchall()
-    return [s['sync_ms'] for number, subtasks in rows if number in numbers for s in json.loads(subtasks or '[]')]
+def pauses_of(service, job, numbers):
+    """Synchronous phases of all subtasks, ms: the time for which a barrier stops the data plane."""
+    shown = [service.call('GET', f'/api/v1/jobs/{job}/checkpoints/{number}') for number in sorted(numbers)]
+    return [subtask['sync_ms'] for checkpoint in shown for subtask in checkpoint.get('subtasks') or []]
 
 
 def run_holdfast(a, gb, folder):
@@ -174,7 +171,7 @@ def run_holdfast(a, gb, folder):
         state = max(c['state_bytes'] for c in done)
         result = dict(engine='holdfast', gb=gb, keys=keys, state_mb=round(state / 1e6), fill_s=round(fill_s, 1))
         result |= summary([c['duration_ms'] for c in done], [c['uploaded_bytes'] for c in done],
-                          pauses_of(folder, {c['checkpoint_id'] for c in done}), keys * a.changed * BYTES_PER_KEY)
+                          pauses_of(service, job, {c['checkpoint_id'] for c in done}), keys * a.changed * BYTES_PER_KEY)
         since = time.monotonic()
         savepoint = service.call('POST', path + '/savepoints')
         savepoint = until('the savepoint', a.timeout, lambda: (s := service.call('GET', path + f"/savepoints/{savepoint['id']}"))['status'] != 'IN_PROGRESS' and s or None)
