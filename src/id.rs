@@ -72,6 +72,10 @@ id_type!(
     ActionId
 );
 id_type!(
+    /// One upgrade of a job.
+    UpgradeId
+);
+id_type!(
     /// One export, import or verification of a savepoint.
     OperationId
 );

@@ -20,6 +20,7 @@
 pub mod copy;
 pub mod deletion;
 pub mod fsck;
+pub mod local;
 pub mod manifest;
 #[cfg(test)]
 mod model;

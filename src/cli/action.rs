@@ -23,7 +23,7 @@ fn step(action: &ActionView, what: &str) -> Step {
 
 /// Looks at an action until it has ended.
 pub async fn wait(client: &Client, action: &ActionView, what: &str, limit: Millis) -> Result<ActionView, Failure> {
-    wait::until_done(limit, what, async || client.get(&["actions", &action.id], &[]).await, |a| step(a, what)).await
+    wait::for_resource(client, &["actions", &action.id], what, limit, |a| step(a, what)).await
 }
 
 #[cfg(test)]

@@ -139,14 +139,16 @@ pub async fn for_snapshot(client: &Client, snapshot: &SnapshotView, limit: Milli
     until(limit, &progress, async || client.get(&path, &[]).await, snapshot_step).await
 }
 
-/// Looks at anything until it is done, turning a spinner.
-pub async fn until_done<T>(
-    limit: Millis,
+/// Looks at any resource until it is where it is awaited.
+pub async fn for_resource<T: serde::de::DeserializeOwned>(
+    client: &Client,
+    path: &[&str],
     what: &str,
-    look: impl AsyncFn() -> Result<T, Failure>,
+    limit: Millis,
     decide: impl Fn(&T) -> Step,
 ) -> Result<T, Failure> {
-    until(limit, &Progress::start(what), look, decide).await
+    let progress = Progress::start(what);
+    until(limit, &progress, async || client.get(path, &[]).await, decide).await
 }
 
 async fn until<T>(

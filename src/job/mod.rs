@@ -15,6 +15,7 @@ pub mod checkpoint_settings;
 pub mod checkpoints;
 pub mod cleaning;
 pub mod command;
+pub mod compatibility;
 pub mod drill;
 pub mod durability;
 mod in_flight;
@@ -23,6 +24,7 @@ pub mod operations;
 pub mod preflight;
 pub mod prepare;
 pub mod query;
+pub mod recover;
 pub mod restart;
 pub mod restart_settings;
 pub mod restore_point;
@@ -33,7 +35,9 @@ pub mod settings;
 pub mod statistics;
 pub mod status;
 pub mod supervisor;
+mod switch;
 pub mod transfers;
+pub mod upgrade;
 pub mod watchdog;
 
 use std::collections::HashMap;
@@ -57,6 +61,7 @@ pub use restore_point::RestartRequest;
 pub use service::JobService;
 pub use settings::SubmitRequest;
 pub use transfers::Transfers;
+pub use upgrade::UpgradeRequest;
 
 /// What every part of the job layer needs.
 pub struct Context {

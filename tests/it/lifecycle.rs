@@ -11,7 +11,7 @@ use crate::support::s3;
 use crate::support::server::{Places, Server, sink_lines};
 
 /// Keys of `counting_sql`: with 128 incompressible bytes each, the state is too large to be stored inside a manifest.
-const KEYS: u64 = 997;
+pub const KEYS: u64 = 997;
 
 /// Counts by key over generated rows: event time from a sequence, so that the answer is known.
 pub fn counting_sql(rows: u64, rate: Option<u64>, to: &Path) -> String {
@@ -47,7 +47,7 @@ pub fn counted(dir: &Path) -> Vec<(u64, u64, u64)> {
     all
 }
 
-async fn wait_snapshot(server: &Server, path: &str) -> Value {
+pub async fn wait_snapshot(server: &Server, path: &str) -> Value {
     loop {
         let snapshot = server.get(path).await;
         if snapshot["status"] != "IN_PROGRESS" {
@@ -130,7 +130,7 @@ async fn savepoint_and_rescale(places: Places, root: &Path) {
     assert_eq!(server.terminate().0, Some(0));
 }
 
-fn copy_visible(from: &Path, to: &Path) {
+pub fn copy_visible(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         if !entry.file_name().to_string_lossy().starts_with('.') {

@@ -258,6 +258,7 @@ impl World {
             prefix: format!("{}/{}-{}", state_prefix(&pending.snapshot), at.0, at.1),
             threads: 1,
             inline_threshold_bytes: INLINE_BYTES,
+            keep: None,
             progress: Arc::default(),
         };
         let known = pending.known.get(&at).cloned().unwrap_or_default();
