@@ -1,7 +1,7 @@
 //! A TCP proxy that misbehaves on request, between the service and Postgres or an S3 server.
 //!
-//! It looks at what the client sends: a fault is planned for the n-th time that a marker (such as `COMMIT` or `PUT `)
-//! comes by. So a connection is cut in the middle of a transaction, or an answer is lost after the server did its work.
+//! It looks at what the client sends: a fault is planned for some of the times that a marker (such as `COMMIT` or
+//! `PUT `) comes by. So a connection is cut in the middle of a transaction, or an answer is lost after the server did its work.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ pub enum Mischief {
 #[derive(Debug, Default)]
 struct Plan {
     marker: Vec<u8>,
-    /// Every so many passages of the marker; 0 = never.
+    /// One of so many passages of the marker; 0 = never.
     every: u64,
     mischief: Option<Mischief>,
 }
@@ -75,7 +75,7 @@ impl Proxy {
         self.port
     }
 
-    /// From now on, each `every`-th time that a client sends `marker`.
+    /// From now on, about each `every`-th time that a client sends `marker`.
     pub fn plan(&self, marker: &str, every: u64, mischief: Mischief) {
         self.shared.passages.store(0, Ordering::SeqCst);
         *self.shared.plan.lock().unwrap() = Plan { marker: marker.into(), every, mischief: Some(mischief) };
@@ -100,8 +100,10 @@ impl Shared {
         if !found || plan.every == 0 {
             return None;
         }
-        let passage = self.passages.fetch_add(1, Ordering::SeqCst) + 1;
-        if passage % plan.every != 0 {
+        // As if drawn, but the same each time: at fixed distances the same step would be hit again and again.
+        let drawn =
+            self.passages.fetch_add(1, Ordering::SeqCst).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+        if drawn % plan.every != 0 {
             return None;
         }
         self.done.fetch_add(1, Ordering::SeqCst);
