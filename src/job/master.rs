@@ -70,7 +70,11 @@ impl Master {
     async fn conclude(&mut self, exit: Exit, restarts: &mut RestartTracker) -> bool {
         let id = self.job.id;
         match exit {
-            Exit::Finished | Exit::Stopped => self.end(JobStatus::Finished, None).await,
+            Exit::Finished => self.end(JobStatus::Finished, None).await,
+            Exit::Stopped => {
+                self.end(JobStatus::Finished, None).await;
+                crate::crash::point("stop-9-ended");
+            }
             Exit::Canceled => self.end(JobStatus::Canceled, None).await,
             Exit::Suspended => self.suspend().await,
             Exit::Fenced => {

@@ -8,5 +8,6 @@ mod kill_loop;
 mod lifecycle;
 mod malformed;
 mod oracle;
+mod savepoints;
 mod support;
 mod tidy;
