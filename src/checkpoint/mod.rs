@@ -18,6 +18,7 @@
 //! This module knows no threads and no channels; `job` carries acknowledgements here from `runtime`.
 
 pub mod canonical;
+pub mod convert;
 pub mod copy;
 pub mod manifest;
 pub mod pending;
