@@ -50,19 +50,3 @@ pub async fn list_checkpoints(
 ) -> Result<Json<SnapshotPage>, Problem> {
     page_of(&state, &job, SnapshotKind::Checkpoint, &query).await
 }
-
-/// Shows a checkpoint by its number.
-#[utoipa::path(
-    get,
-    path = "/api/v1/jobs/{job}/checkpoints/{number}",
-    tag = "checkpoints",
-    params(("job" = String, Path, description = "The job's id or name"), ("number" = u64, Path, description = "The checkpoint's number in the job")),
-    responses((status = 200, description = "The resource", body = SnapshotView), (status = 404, description = "There is no such resource", body = ProblemBody, content_type = "application/problem+json"))
-)]
-pub async fn get_checkpoint(
-    State(state): State<ApiState>,
-    Path((job, number)): Path<(String, u64)>,
-) -> Result<Json<SnapshotView>, Problem> {
-    let job = state.service.job(&job).await?;
-    Ok(Json((&state.service.checkpoint(job.id, number).await?).into()))
-}

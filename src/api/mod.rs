@@ -3,6 +3,7 @@
 //! All resources live under `/api/v1`; errors are RFC 9457 problems ([`problem`]); the OpenAPI description is generated
 //! from the handlers, and `openapi/openapi.json` is a copy that a test compares. Every limit is a setting.
 
+pub mod checkpoint_statistics;
 pub mod checkpoints;
 pub mod health;
 pub mod idempotency;
@@ -92,7 +93,8 @@ fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(savepoints::operations::list_savepoint_operations))
         .routes(routes!(savepoints::operations::get_savepoint_operation))
         .routes(routes!(checkpoints::trigger_checkpoint, checkpoints::list_checkpoints))
-        .routes(routes!(checkpoints::get_checkpoint))
+        .routes(routes!(checkpoint_statistics::get_checkpoint_statistics))
+        .routes(routes!(checkpoint_statistics::get_checkpoint))
         .routes(routes!(sql::check_sql))
         .routes(routes!(sql::query_sql))
         .routes(routes!(health::get_health))

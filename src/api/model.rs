@@ -246,9 +246,17 @@ pub struct ExceptionView {
     pub at_ms: i64,
     pub code: String,
     pub message: String,
-    /// Vertex and subtask.
+    /// Vertex and subtask: `name (1/2)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// The operator that failed: of the vertex's chain where known, else the vertex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// From 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subtask: Option<u64>,
+    /// What it all began with: the innermost cause.
+    pub root_cause: String,
     /// The input file or line that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
@@ -262,7 +270,10 @@ impl From<&JobException> for ExceptionView {
             at_ms: e.at_ms,
             code: e.error.code.clone(),
             message: e.error.message.clone(),
-            task: e.task.clone(),
+            task: e.task.as_ref().map(ToString::to_string),
+            operator: e.task.as_ref().map(|t| t.operator.as_ref().unwrap_or(&t.vertex).clone()),
+            subtask: e.task.as_ref().map(|t| t.subtask),
+            root_cause: e.error.causes.last().unwrap_or(&e.error.message).clone(),
             place: e.error.place.as_ref().map(Place::to_string),
             causes: e.error.causes.clone(),
         }

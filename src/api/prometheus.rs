@@ -68,6 +68,7 @@ pub async fn get_metrics(State(state): State<ApiState>) -> Result<Response, Prob
         line(&mut text, format_args!("holdfast_job_restarts_total{{{}}} {}", labels(job), job.restarts));
     }
     checkpoints(&mut text, &state, &jobs).await?;
+    alarms(&mut text, &state, &jobs);
     store_requests(&mut text, state.service.context().store.requests());
     let tasks: Vec<_> =
         jobs.iter().flat_map(|job| state.service.metrics(job.id).into_iter().map(move |m| (job, m))).collect();
@@ -115,6 +116,32 @@ async fn checkpoints(text: &mut String, state: &ApiState, jobs: &[Job]) -> Resul
         }
     }
     Ok(())
+}
+
+fn alarms(text: &mut String, state: &ApiState, jobs: &[Job]) {
+    let name = "holdfast_checkpoint_failed_in_a_row";
+    head(text, name, "Failed checkpoints since the last completed one.", false);
+    for job in jobs {
+        line(text, format_args!("{name}{{{}}} {}", labels(job), job.failed_checkpoints));
+    }
+    let name = "holdfast_checkpoint_stuck_ms";
+    head(text, name, "For how long a subtask has held up a checkpoint.", false);
+    for job in jobs {
+        for found in state.service.context().running(job.id).map(|r| r.alarms.stuck()).unwrap_or_default() {
+            let stuck = found.stuck;
+            line(
+                text,
+                format_args!(
+                    "{name}{{{},vertex=\"{}\",subtask=\"{}\",phase=\"{}\"}} {}",
+                    labels(job),
+                    stuck.task.vertex,
+                    stuck.task.subtask,
+                    stuck.phase.as_str(),
+                    now_ms().saturating_sub(stuck.since_ms)
+                ),
+            );
+        }
+    }
 }
 
 fn store_requests(text: &mut String, counts: RequestCounts) {

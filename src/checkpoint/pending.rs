@@ -86,9 +86,9 @@ impl<T: std::hash::Hash + Eq> Pending<T> {
             self.failed.get_or_insert(why);
         }
     }
-    /// Those that did not acknowledge yet.
-    pub fn unacknowledged(&self) -> impl Iterator<Item = &T> {
-        self.unacknowledged.iter()
+    /// Whether this one did not acknowledge yet.
+    pub fn awaits(&self, task: &T) -> bool {
+        self.unacknowledged.contains(task)
     }
     /// When it expires.
     pub fn deadline_ms(&self) -> i64 {

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use super::checkpoint_statistics;
 use super::client::{Client, ServerArgs};
 use super::failure::Failure;
 use super::output::OutputArgs;
@@ -29,6 +30,21 @@ enum CheckpointCommand {
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
+    /// Show a checkpoint with the parts of its subtasks, also one that is retired
+    Show {
+        /// The job's id or name
+        job: String,
+        /// The checkpoint's number
+        number: u64,
+    },
+    /// Show counts, distributions and the newest of a job's checkpoints
+    Statistics {
+        /// The job's id or name
+        job: String,
+        /// Most checkpoints listed
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        history: u32,
+    },
     /// Take a checkpoint now
     Trigger {
         /// The job's id or name
@@ -45,6 +61,15 @@ pub async fn run(args: CheckpointArgs) -> Result<(), Failure> {
     match args.command {
         CheckpointCommand::List { job, limit } => {
             snapshot::print_list(&client, format, &job, "checkpoints", limit).await
+        }
+        CheckpointCommand::Show { job, number } => {
+            let details = client.get(&["jobs", &job, "checkpoints", &number.to_string()], &[]).await?;
+            checkpoint_statistics::print_details(format, &details)
+        }
+        CheckpointCommand::Statistics { job, history } => {
+            let query = [("history", history.to_string())];
+            let statistics = client.get(&["jobs", &job, "checkpoints", "statistics"], &query).await?;
+            checkpoint_statistics::print_statistics(format, &statistics)
         }
         CheckpointCommand::Trigger { job, wait } => {
             let triggered = client.post(&["jobs", &job, "checkpoints"]).await?;

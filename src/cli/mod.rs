@@ -6,6 +6,7 @@
 #![allow(rustdoc::invalid_html_tags, reason = "doc comments are the help text, with <placeholders>")]
 
 pub mod checkpoint;
+mod checkpoint_statistics;
 pub mod client;
 pub mod excerpt;
 pub mod failure;

@@ -4,6 +4,7 @@
 //! the vertex's input edges, each further operator takes the output of the one before; 3. operator ids are unique and
 //! depend only on the plan's structure and names; 4. everything here is serialisable and versioned by [`PLAN_VERSION`].
 
+pub mod join;
 pub mod key_group;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,10 @@ use crate::expr::Expr;
 use crate::id::OperatorId;
 use crate::types::changelog::ChangelogMode;
 use crate::types::{DataType, Schema};
+
+pub use join::{
+    IntervalJoinSpec, JoinCondition, JoinInputKey, JoinKey, JoinKind, JoinSpec, TemporalJoinSpec, UnnestSpec,
+};
 
 /// Version of the stored form of [`JobGraph`].
 pub const PLAN_VERSION: u32 = 1;
@@ -83,6 +88,10 @@ pub enum OperatorKind {
     Calc(CalcSpec),
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
+    Join(JoinSpec),
+    IntervalJoin(IntervalJoinSpec),
+    TemporalJoin(TemporalJoinSpec),
+    Unnest(UnnestSpec),
     WindowRank(WindowRankSpec),
     Sink(SinkSpec),
     /// Rows given in the SQL text (`VALUES`), emitted once by subtask 0.
@@ -96,7 +105,11 @@ impl OperatorKind {
     pub fn is_keyed(&self) -> bool {
         match self {
             OperatorKind::WindowTable(window) => window.window.is_session(),
-            OperatorKind::WindowAggregate(_) | OperatorKind::WindowRank(_) => true,
+            OperatorKind::WindowAggregate(_)
+            | OperatorKind::WindowRank(_)
+            | OperatorKind::Join(_)
+            | OperatorKind::IntervalJoin(_)
+            | OperatorKind::TemporalJoin(_) => true,
             _ => false,
         }
     }

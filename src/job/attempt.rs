@@ -9,19 +9,24 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Command;
+use super::alarms::{Reported, StuckSubtask};
 use super::checkpoints::{Acknowledgement, Checkpoints, Outcome, UploadDone, durable_target};
 use super::command::SnapshotSpec;
 use super::master::{Master, not_running};
 use super::prepare::Prepared;
+use super::watchdog::{TaskFacts, stuck};
 use crate::checkpoint::pending::AbortReason;
 use crate::clock::now_ms;
 use crate::crash;
 use crate::error::{Error, Result};
+use crate::id::OperatorId;
 use crate::metadata::{CheckpointMode, DesiredStatus, JobStatus, Snapshot, SnapshotKind, SnapshotTrigger};
 use crate::runtime::{Execution, ExecutionSpec, TaskEvent, TaskId};
 
 /// Pause before the last checkpoint is tried again after it failed, ms.
 const LAST_CHECKPOINT_RETRY_MS: i64 = 1_000;
+/// How often stuck subtasks are looked for at most, ms.
+const WATCH_MS: i64 = 500;
 /// Longest sleep of the loop, ms: nothing waits longer for an unnoticed change.
 const MAX_SLEEP_MS: i64 = 1_000;
 
@@ -39,6 +44,8 @@ pub(super) enum Exit {
     Failed {
         error: Error,
         task: Option<TaskId>,
+        /// The operator of the subtask's chain, where known.
+        operator: Option<OperatorId>,
     },
 }
 
@@ -72,15 +79,17 @@ pub(super) async fn execute(master: &mut Master, prepared: Prepared) -> Exit {
     let started = tokio::task::spawn_blocking(move || Execution::start(spec, event_sender)).await;
     let execution = match started {
         Ok(Ok(execution)) => execution,
-        Ok(Err(error)) => return Exit::Failed { error, task: None },
+        Ok(Err(error)) => return Exit::Failed { error, task: None, operator: None },
         Err(panic) => {
             return Exit::Failed {
                 error: Error::internal(format!("starting the subtasks panicked: {panic}")),
                 task: None,
+                operator: None,
             };
         }
     };
     *master.metrics.lock().expect("no panic while held") = execution.metrics().clone();
+    let edges = master.job.plan.edges.iter().map(|e| (e.from, e.to)).collect();
     let (done, uploads) = mpsc::unbounded_channel();
     let job = Arc::new(master.job.clone());
     let checkpoints = Checkpoints::new(
@@ -105,18 +114,21 @@ pub(super) async fn execute(master: &mut Master, prepared: Prepared) -> Exit {
         last_retry_ms: None,
         committing: None,
         stopped_with: None,
+        edges,
+        reported: Reported::default(),
+        watched_ms: now_ms(),
     };
     let exit = match attempt.run().await {
         Ok(exit) => exit,
         Err(error) if error.kind == crate::error::ErrorKind::Fenced => Exit::Fenced,
-        Err(error) => Exit::Failed { error, task: None },
+        Err(error) => Exit::Failed { error, task: None, operator: None },
     };
     let Attempt { mut checkpoints, execution, stopped_with, .. } = attempt;
     let exit = match (exit, stopped_with) {
         // The stop is half done: the next attempt ends it, and whatever happens then, the savepoint stays.
-        (Exit::Failed { mut error, task }, Some(location)) => {
+        (Exit::Failed { mut error, task, operator }, Some(location)) => {
             error.message = format!("{}; the savepoint to stop with is complete and kept: {location}", error.message);
-            Exit::Failed { error, task }
+            Exit::Failed { error, task, operator }
         }
         (exit, _) => exit,
     };
@@ -156,6 +168,11 @@ struct Attempt<'a> {
     shutdown_by_ms: Option<i64>,
     /// When to try the last checkpoint again.
     last_retry_ms: Option<i64>,
+    /// Pairs of vertices that are connected.
+    edges: Vec<(usize, usize)>,
+    reported: Reported,
+    /// When stuck subtasks were last looked for.
+    watched_ms: i64,
     /// The published checkpoint whose commits the goal waits for.
     committing: Option<(u64, HashSet<TaskId>)>,
     /// The published savepoint that the job ends with.
@@ -277,7 +294,9 @@ impl Attempt<'_> {
                     sinks.remove(&task);
                 }
             }
-            TaskEvent::Failed { task, error } => return Ok(Some(Exit::Failed { error, task: Some(task) })),
+            TaskEvent::Failed { task, operator, error } => {
+                return Ok(Some(Exit::Failed { error, task: Some(task), operator }));
+            }
         }
         Ok(None)
     }
@@ -327,6 +346,7 @@ impl Attempt<'_> {
                 }
             }
         }
+        self.watch();
         if let Some(exit) = self.reached_goal() {
             return Ok(Some(exit));
         }
@@ -336,6 +356,40 @@ impl Attempt<'_> {
         }
         self.checkpoints.start_next(&self.execution);
         Ok(None)
+    }
+
+    /// Looks for subtasks that hold up a checkpoint, and tells.
+    fn watch(&mut self) {
+        let stuck_after_ms = self.master.job.settings.checkpointing.stuck_after_ms;
+        let now = now_ms();
+        if now.saturating_sub(self.watched_ms) < WATCH_MS {
+            return;
+        }
+        self.watched_ms = now;
+        let mut found = Vec::new();
+        for in_flight in self.checkpoints.in_flight().filter(|_| stuck_after_ms > 0) {
+            let facts: Vec<TaskFacts> = self
+                .execution
+                .metrics()
+                .tasks
+                .iter()
+                .map(|m| {
+                    let (phase, since_ms) = m.checkpoint_phase();
+                    let is_acknowledged = !in_flight.pending.awaits(&m.task);
+                    TaskFacts { task: m.task, is_acknowledged, phase, since_ms, is_blocked: m.is_blocked() }
+                })
+                .collect();
+            for stuck in stuck(now, stuck_after_ms, in_flight.triggered_ms, &self.edges, &facts) {
+                let vertex = self.master.job.plan.vertices.get(stuck.task.vertex);
+                found.push(StuckSubtask {
+                    checkpoint_id: in_flight.checkpoint_id(),
+                    stuck,
+                    operator: vertex.map_or_else(String::new, |v| v.name.clone()),
+                });
+            }
+        }
+        self.reported.report(&self.master.job, &found);
+        self.master.alarms.set(found);
     }
 
     fn published(&mut self, snapshot: &Snapshot, stops: bool) {
@@ -379,6 +433,7 @@ impl Attempt<'_> {
                     format!("the savepoint to stop with failed, the job goes on: {reason}"),
                 ),
                 task: None,
+                operator: None,
             }),
         }
     }
@@ -389,7 +444,7 @@ impl Attempt<'_> {
         let message = format!(
             "{failures} checkpoints in a row have failed, more than the job's tolerable-failed-checkpoints: look at the job's checkpoint statistics for the reasons"
         );
-        Some(Exit::Failed { error: Error::unavailable("checkpoints_failed", message), task: None })
+        Some(Exit::Failed { error: Error::unavailable("checkpoints_failed", message), task: None, operator: None })
     }
 
     fn reached_goal(&self) -> Option<Exit> {

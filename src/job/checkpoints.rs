@@ -189,6 +189,11 @@ impl Checkpoints {
         }
     }
 
+    /// Those that are under way, oldest first.
+    pub(super) fn in_flight(&self) -> impl Iterator<Item = &InFlight> {
+        self.in_flight.iter()
+    }
+
     fn find(&mut self, checkpoint_id: u64) -> Option<&mut InFlight> {
         self.in_flight.iter_mut().find(|f| f.checkpoint_id() == checkpoint_id)
     }

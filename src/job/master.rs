@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::alarms::Alarms;
 use super::attempt::{Exit, execute};
 use super::prepare::prepare;
 use super::restart::{RestartDecision, RestartTracker};
@@ -13,8 +14,10 @@ use super::status::sources_of;
 use super::{Command, Context};
 use crate::clock::now_ms;
 use crate::error::Error;
-use crate::metadata::{DesiredStatus, Job, JobException, JobStatus, Lease, OnCancel};
+use crate::id::OperatorId;
+use crate::metadata::{DesiredStatus, FailedTask, Job, JobException, JobStatus, Lease, OnCancel};
 use crate::runtime::TaskId;
+use crate::runtime::execution::vertex_parallelism;
 use crate::runtime::metrics::ExecutionMetrics;
 
 /// See the module text.
@@ -24,6 +27,7 @@ pub struct Master {
     pub lease: Lease,
     pub commands: mpsc::Receiver<Command>,
     pub metrics: Arc<Mutex<ExecutionMetrics>>,
+    pub alarms: Alarms,
 }
 
 impl Master {
@@ -33,6 +37,7 @@ impl Master {
         loop {
             let exit = self.attempt().await;
             self.metrics.lock().expect("no panic while held").tasks.clear();
+            self.alarms.set(Vec::new());
             let again = self.conclude(exit, &mut restarts).await;
             self.context.changed.notify_waiters();
             if !again {
@@ -58,7 +63,7 @@ impl Master {
         };
         let exit = match prepared {
             Ok(prepared) => execute(self, prepared).await,
-            Err(error) => Exit::Failed { error, task: None },
+            Err(error) => Exit::Failed { error, task: None, operator: None },
         };
         let dir = self.context.job_dir(self.job.id);
         // The next attempt removes it too.
@@ -80,7 +85,10 @@ impl Master {
             Exit::Fenced => {
                 tracing::warn!(job.id = %id, attempt = self.job.attempt, "job is owned by another instance; stopped here")
             }
-            Exit::Failed { error, task } => return self.failed(error, task, restarts).await,
+            Exit::Failed { error, task, operator } => {
+                let task = task.map(|t| self.failed_task(t, operator));
+                return self.failed(error, task, restarts).await;
+            }
         }
         false
     }
@@ -122,10 +130,9 @@ impl Master {
         }
     }
 
-    async fn failed(&mut self, error: Error, task: Option<TaskId>, restarts: &mut RestartTracker) -> bool {
+    async fn failed(&mut self, error: Error, task: Option<FailedTask>, restarts: &mut RestartTracker) -> bool {
         let now = now_ms();
-        let task = task.map(|t| self.describe(t));
-        tracing::error!(job.id = %self.job.id, job.name = self.job.name, attempt = self.job.attempt, task = task.as_deref(), %error, "job failed");
+        tracing::error!(job.id = %self.job.id, job.name = self.job.name, attempt = self.job.attempt, task = task.as_ref().map(tracing::field::display), operator = task.as_ref().and_then(|t| t.operator.as_deref()), %error, "job failed");
         let text = error.to_string();
         let exception = JobException { job_id: self.job.id, attempt: self.job.attempt, at_ms: now, error, task };
         if let Err(error) = self.context.metadata.insert_exception(&exception).await {
@@ -176,16 +183,15 @@ impl Master {
         }
     }
 
-    fn describe(&self, task: TaskId) -> String {
-        let name = self.job.plan.vertices.get(task.vertex).map_or("?", |v| v.name.as_str());
-        format!(
-            "{name} ({}/{})",
-            task.subtask + 1,
-            crate::runtime::execution::vertex_parallelism(
-                self.job.plan.vertices.get(task.vertex).and_then(|v| v.parallelism),
-                self.job.settings.parallelism
-            )
-        )
+    fn failed_task(&self, task: TaskId, operator: Option<OperatorId>) -> FailedTask {
+        let vertex = self.job.plan.vertices.get(task.vertex);
+        let operators = vertex.iter().flat_map(|v| &v.operators);
+        FailedTask {
+            vertex: vertex.map_or_else(String::new, |v| v.name.clone()),
+            operator: operators.into_iter().find(|o| Some(o.id) == operator).map(|o| o.name.clone()),
+            subtask: task.subtask as u64,
+            parallelism: vertex_parallelism(vertex.and_then(|v| v.parallelism), self.job.settings.parallelism) as u64,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! its lease or attempt gone stops its subtasks at once and writes nothing more; 3. what the user wants (`desired`) is
 //! stored before anything is done about it; 4. one job's failure ends in that job's row and nowhere else.
 
+pub mod alarms;
 pub mod attempt;
 pub mod checkpoint_settings;
 pub mod checkpoints;
@@ -25,9 +26,11 @@ pub mod retry;
 pub mod savepoints;
 pub mod service;
 pub mod settings;
+pub mod statistics;
 pub mod status;
 pub mod supervisor;
 pub mod transfers;
+pub mod watchdog;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -74,6 +77,7 @@ pub struct Context {
 pub struct RunningJob {
     pub commands: mpsc::Sender<Command>,
     pub metrics: Arc<Mutex<ExecutionMetrics>>,
+    pub alarms: alarms::Alarms,
 }
 
 impl Context {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::alarms;
 use super::preflight::{Warning, check_job};
 use super::restore_point::{RestartRequest, restore_option};
 use super::settings::{SubmitRequest, resolve};
@@ -163,6 +164,7 @@ impl JobService {
     /// What could cost this job data.
     pub fn warnings(&self, job: &Job) -> Vec<Warning> {
         let mut warnings = check_job(&job.settings);
+        warnings.extend(alarms::warnings(job, self.context.running(job.id).map(|r| r.alarms).as_ref()));
         warnings.extend(self.context.warnings.iter().cloned());
         warnings
     }

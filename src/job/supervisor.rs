@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::alarms::Alarms;
 use super::command::COMMAND_CAPACITY;
 use super::master::Master;
 use super::{Command, Context, RunningJob, operations};
@@ -102,13 +103,14 @@ async fn take_jobs(context: &Arc<Context>, masters: &mut JoinSet<JobId>) {
 fn start_master(context: &Arc<Context>, masters: &mut JoinSet<JobId>, job: Job, lease: Lease) {
     let (commands, receiver) = mpsc::channel(COMMAND_CAPACITY);
     let metrics = Arc::new(Mutex::new(ExecutionMetrics::default()));
+    let alarms = Alarms::default();
     let id = job.id;
     context
         .running
         .lock()
         .expect("no panic while held")
-        .insert(id, RunningJob { commands, metrics: Arc::clone(&metrics) });
-    let master = Master { context: Arc::clone(context), job, lease, commands: receiver, metrics };
+        .insert(id, RunningJob { commands, metrics: Arc::clone(&metrics), alarms: alarms.clone() });
+    let master = Master { context: Arc::clone(context), job, lease, commands: receiver, metrics, alarms };
     masters.spawn(async move {
         // A defect in one job's master is that job's alone: it is taken again, as another attempt.
         if AssertUnwindSafe(master.run()).catch_unwind().await.is_err() {

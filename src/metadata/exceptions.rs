@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::id::JobId;
 
-use super::row::{ExceptionRow, convert, storable, to_i64, to_json};
+use super::row::{ExceptionRow, convert, to_i64, to_json};
 use super::{JobException, Metadata};
 
 /// Failures kept of one job; a job that fails each second for a week must not fill the database.
@@ -18,11 +18,12 @@ impl Metadata {
         let id = exception.job_id.to_string();
         let attempt = to_i64("attempt", exception.attempt)?;
         let error = to_json("error", &exception.error)?;
+        let task = exception.task.as_ref().map(|task| to_json("task", task)).transpose()?;
         self.run("storing a failure", async {
             on!(self, p => {
                 let mut tx = p.begin_with(self.begin()).await?;
                 sqlx::query(INSERT).bind(&id).bind(attempt).bind(exception.at_ms).bind(&error)
-                    .bind(exception.task.as_deref().map(storable)).execute(&mut *tx).await?;
+                    .bind(&task).execute(&mut *tx).await?;
                 sqlx::query(PRUNE).bind(&id).bind(MAX_EXCEPTIONS_PER_JOB).execute(&mut *tx).await?;
                 tx.commit().await
             })

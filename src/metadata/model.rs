@@ -470,6 +470,25 @@ pub struct JobException {
     pub at_ms: i64,
     /// The whole error, with its place and causes.
     pub error: Error,
-    /// Vertex and subtask, where known.
-    pub task: Option<String>,
+    /// The subtask that failed, where known.
+    pub task: Option<FailedTask>,
+}
+
+/// Where a job failed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FailedTask {
+    /// The vertex's name.
+    pub vertex: String,
+    /// The operator's name in it, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// From 0.
+    pub subtask: u64,
+    pub parallelism: u64,
+}
+
+impl std::fmt::Display for FailedTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({}/{})", self.vertex, self.subtask + 1, self.parallelism)
+    }
 }

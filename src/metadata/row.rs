@@ -216,7 +216,7 @@ impl TryFrom<ExceptionRow> for JobException {
             attempt: name.count("attempt", row.attempt)?,
             at_ms: row.at_ms,
             error: name.json("error", &row.error)?,
-            task: row.task,
+            task: row.task.map(|text| name.json("task", &text)).transpose()?,
         })
     }
 }

@@ -10,12 +10,14 @@ pub mod aggregate;
 pub mod calc;
 pub mod current_watermark;
 pub mod event_time;
+pub mod join;
 pub mod key_hasher;
 pub mod session;
 #[cfg(test)]
 mod test_subtasks;
 #[cfg(test)]
 mod test_support;
+pub mod unnest;
 pub mod window;
 pub mod window_aggregate;
 pub mod window_buffer;

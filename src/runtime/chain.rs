@@ -27,12 +27,20 @@ pub struct Chain {
     pub links: Vec<Link>,
     pub outputs: Outputs,
     pub metrics: Arc<TaskMetrics>,
+    /// The operator whose error ended the subtask.
+    pub failed: Option<OperatorId>,
 }
 
 /// The rest of a chain, seen from one operator.
 struct Downstream<'a> {
     links: &'a mut [Link],
     outputs: &'a mut Outputs,
+    failed: &'a mut Option<OperatorId>,
+}
+
+/// Notes the operator of an error: the innermost, whose error it is, comes first.
+fn blame(failed: &mut Option<OperatorId>, operator: OperatorId) {
+    failed.get_or_insert(operator);
 }
 
 impl Downstream<'_> {
@@ -44,11 +52,12 @@ impl Downstream<'_> {
         match self.links.split_first_mut() {
             None => self.outputs.batch(&batch),
             Some((first, links)) => {
-                let mut rest = Downstream { links, outputs: self.outputs };
-                match &mut first.operator {
+                let mut rest = Downstream { links, outputs: self.outputs, failed: self.failed };
+                let done = match &mut first.operator {
                     LinkOperator::Transform(operator) => operator.process(input, batch, &mut rest),
                     LinkOperator::Sink(sink) => sink.write(&batch),
-                }
+                };
+                done.inspect_err(|_| blame(self.failed, first.id))
             }
         }
     }
@@ -62,11 +71,12 @@ impl Collector for Downstream<'_> {
         match self.links.split_first_mut() {
             None => self.outputs.watermark(watermark),
             Some((first, links)) => {
-                let mut rest = Downstream { links, outputs: self.outputs };
-                match &mut first.operator {
+                let mut rest = Downstream { links, outputs: self.outputs, failed: self.failed };
+                let done = match &mut first.operator {
                     LinkOperator::Transform(operator) => operator.watermark(watermark, &mut rest),
                     LinkOperator::Sink(_) => rest.watermark(watermark),
-                }
+                };
+                done.inspect_err(|_| blame(self.failed, first.id))
             }
         }
     }
@@ -74,7 +84,7 @@ impl Collector for Downstream<'_> {
 
 impl Chain {
     fn head(&mut self) -> Downstream<'_> {
-        Downstream { links: &mut self.links, outputs: &mut self.outputs }
+        Downstream { links: &mut self.links, outputs: &mut self.outputs, failed: &mut self.failed }
     }
     /// Pushes rows into the chain; `input` is that of its first operator.
     pub fn batch(&mut self, input: usize, batch: RecordBatch) -> Result<()> {
@@ -90,9 +100,10 @@ impl Chain {
         let mut snapshots = Vec::with_capacity(self.links.len());
         for link in &mut self.links {
             let snapshot = match &mut link.operator {
-                LinkOperator::Transform(operator) => operator.snapshot(checkpoint_id)?,
-                LinkOperator::Sink(sink) => sink.snapshot(checkpoint_id)?,
+                LinkOperator::Transform(operator) => operator.snapshot(checkpoint_id),
+                LinkOperator::Sink(sink) => sink.snapshot(checkpoint_id),
             };
+            let snapshot = snapshot.inspect_err(|_| blame(&mut self.failed, link.id))?;
             snapshots.push((link.id, snapshot));
         }
         Ok(snapshots)
@@ -102,7 +113,7 @@ impl Chain {
         let mut has_sink = false;
         for link in &mut self.links {
             if let LinkOperator::Sink(sink) = &mut link.operator {
-                sink.complete(checkpoint_id)?;
+                sink.complete(checkpoint_id).inspect_err(|_| blame(&mut self.failed, link.id))?;
                 has_sink = true;
             }
         }

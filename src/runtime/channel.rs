@@ -9,6 +9,7 @@ use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
 
 use super::metrics::TaskMetrics;
 use super::{CANCEL_CHECK_MS, Element};
+use crate::clock::now_ms;
 use crate::error::{Error, Result};
 use crate::operator::Watermark;
 use crate::operator::key_hasher::KeyHasher;
@@ -110,22 +111,27 @@ impl Outputs {
 
 /// Sends, waiting while the channel is full; a cancel ends the wait.
 fn send(sender: &Sender<Element>, element: Element, cancel: &CancelFlag, metrics: &TaskMetrics) -> Result<()> {
-    let mut element = match sender.try_send(element) {
+    let element = match sender.try_send(element) {
         Ok(()) => return Ok(()),
         Err(TrySendError::Disconnected(_)) => return Err(cancelled()),
         Err(TrySendError::Full(element)) => element,
     };
     let waiting_since = Instant::now();
+    metrics.blocked_since_ms.store(now_ms(), Ordering::Relaxed);
+    let sent = wait_for_room(sender, element, cancel);
+    metrics.blocked_since_ms.store(i64::MIN, Ordering::Relaxed);
+    let waited = u64::try_from(waiting_since.elapsed().as_micros()).unwrap_or(u64::MAX);
+    TaskMetrics::add(&metrics.back_pressured_us, waited);
+    sent
+}
+
+fn wait_for_room(sender: &Sender<Element>, mut element: Element, cancel: &CancelFlag) -> Result<()> {
     loop {
         if cancel.is_cancelled() {
             return Err(cancelled());
         }
         match sender.send_timeout(element, Duration::from_millis(CANCEL_CHECK_MS)) {
-            Ok(()) => {
-                let waited = u64::try_from(waiting_since.elapsed().as_micros()).unwrap_or(u64::MAX);
-                TaskMetrics::add(&metrics.back_pressured_us, waited);
-                return Ok(());
-            }
+            Ok(()) => return Ok(()),
             Err(SendTimeoutError::Timeout(back)) => element = back,
             Err(SendTimeoutError::Disconnected(_)) => return Err(cancelled()),
         }

@@ -26,8 +26,10 @@ use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
 use crate::operator::current_watermark::{self, CurrentWatermarkOperator};
+use crate::operator::join::JoinOperator;
 use crate::operator::key_hasher::KeyHasher;
 use crate::operator::session::SessionAggregateOperator;
+use crate::operator::unnest::UnnestOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
 use crate::operator::window_rank::WindowRankOperator;
 use crate::operator::window_table::WindowTableOperator;
@@ -272,6 +274,11 @@ fn output_of(graph: &JobGraph, vertex: usize) -> Result<&Schema> {
     last.map(|o| &o.output).ok_or_else(|| Error::internal("a vertex has no operator"))
 }
 
+/// The columns of the two inputs of a join.
+fn two<'s>(inputs: &[&'s Schema]) -> Result<[&'s Schema; 2]> {
+    inputs.try_into().map_err(|_| Error::internal("a join has two inputs"))
+}
+
 /// The columns of each input of a vertex.
 fn inputs_of(graph: &JobGraph, vertex: usize) -> Result<Vec<&Schema>> {
     let of = |input: usize| graph.edges.iter().find(|e| e.to == vertex && e.input == input);
@@ -288,7 +295,8 @@ fn supervise(
     metrics: &Arc<TaskMetrics>,
 ) {
     let task = seed.task;
-    let result = catch_unwind(AssertUnwindSafe(|| run(spec, fresh, seed, events, cancel, metrics)));
+    let mut operator = None;
+    let result = catch_unwind(AssertUnwindSafe(|| run(spec, fresh, seed, events, cancel, metrics, &mut operator)));
     let error = match result {
         Ok(Ok(())) => return,
         Ok(Err(error)) if error.code == CANCELLED => return,
@@ -300,9 +308,10 @@ fn supervise(
         }
     };
     // The job may be gone already; then nobody needs to know.
-    let _ = events.send(TaskEvent::Failed { task, error });
+    let _ = events.send(TaskEvent::Failed { task, operator, error });
 }
 
+/// Opens and runs a subtask; `failed` is the operator of its error, where known.
 fn run(
     spec: &ExecutionSpec,
     fresh: &FreshSplits,
@@ -310,6 +319,7 @@ fn run(
     events: &mpsc::UnboundedSender<TaskEvent>,
     cancel: &CancelFlag,
     metrics: &Arc<TaskMetrics>,
+    failed: &mut Option<OperatorId>,
 ) -> Result<()> {
     let opener = Opener {
         spec,
@@ -322,19 +332,29 @@ fn run(
     let operators = &spec.graph.vertices[seed.task.vertex].operators;
     let (head, rest) = operators.split_first().ok_or_else(|| Error::internal("a vertex has no operator"))?;
     let outputs = Outputs { edges: seed.outputs, cancel: cancel.clone(), metrics: Arc::clone(metrics) };
-    let io = TaskIo { task: seed.task, control: seed.control, events: events.clone(), cancel: cancel.clone() };
+    let io = TaskIo {
+        task: seed.task,
+        control: seed.control,
+        events: events.clone(),
+        cancel: cancel.clone(),
+        metrics: Arc::clone(metrics),
+    };
     if seed.inputs.is_empty() {
+        // Whatever is not another operator's error is the source's.
+        *failed = Some(head.id);
         let mut driver = opener.source(head)?;
-        let mut chain = Chain { links: opener.links(rest, &[&head.output])?, outputs, metrics: Arc::clone(metrics) };
+        let links = opener.links(rest, &[&head.output], failed)?;
+        let mut chain = Chain { links, outputs, metrics: Arc::clone(metrics), failed: None };
         let result = run_source(&io, &mut driver, &mut chain);
-        chain.close()?;
-        result
+        *failed = chain.failed.or(Some(head.id));
+        result.and(chain.close())
     } else {
         let inputs = inputs_of(&spec.graph, seed.task.vertex)?;
-        let mut chain = Chain { links: opener.links(operators, &inputs)?, outputs, metrics: Arc::clone(metrics) };
+        let links = opener.links(operators, &inputs, failed)?;
+        let mut chain = Chain { links, outputs, metrics: Arc::clone(metrics), failed: None };
         let result = run_inputs(&io, &mut InputGate::new(seed.inputs, spec.exactly_once), &mut chain);
-        chain.close()?;
-        result
+        *failed = chain.failed;
+        result.and(chain.close())
     }
 }
 
@@ -415,14 +435,20 @@ impl Opener<'_> {
         SourceDriver::new(parts, &self.context)
     }
 
-    fn links(&self, operators: &[OperatorSpec], inputs: &[&Schema]) -> Result<Vec<Link>> {
+    fn links(
+        &self,
+        operators: &[OperatorSpec],
+        inputs: &[&Schema],
+        failed: &mut Option<OperatorId>,
+    ) -> Result<Vec<Link>> {
         let mut links = Vec::with_capacity(operators.len());
         let mut before: Option<&Schema> = None;
         for operator in operators {
             let link = match before {
-                None => self.link(operator, inputs)?,
-                Some(schema) => self.link(operator, &[schema])?,
+                None => self.link(operator, inputs),
+                Some(schema) => self.link(operator, &[schema]),
             };
+            let link = link.inspect_err(|_| *failed = Some(operator.id))?;
             links.push(Link { id: operator.id, operator: link });
             before = Some(&operator.output);
         }
@@ -462,6 +488,14 @@ impl Opener<'_> {
                     )?
                     .with_context(&self.context),
                 )
+            }
+            OperatorKind::Unnest(unnest) => Box::new(UnnestOperator::new(unnest, &operator.output, &self.context)?),
+            OperatorKind::Join(join) => {
+                let state = self.state_context(operator);
+                Box::new(JoinOperator::open(join, two(inputs)?, &operator.output, &self.context, &state)?)
+            }
+            OperatorKind::IntervalJoin(_) | OperatorKind::TemporalJoin(_) => {
+                return Err(Error::internal("a plan with joins in time"));
             }
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {

@@ -1,9 +1,10 @@
-//! Figures of running subtasks: written by the subtask without locks, read by the API at any time.
+//! Figures of running subtasks: written by the subtask without locks (but a few times for each checkpoint), read by the API at any time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::TaskId;
+use crate::clock::now_ms;
 
 /// One subtask's figures; names as in Flink's metric reference.
 #[derive(Debug)]
@@ -20,6 +21,31 @@ pub struct TaskMetrics {
     /// Time spent waiting for a full output channel, µs.
     pub back_pressured_us: AtomicU64,
     pub state_memory_bytes: AtomicU64,
+    /// Since when it waits for a full output channel, ms since the epoch; `i64::MIN` = it does not.
+    pub blocked_since_ms: AtomicI64,
+    checkpoint: Mutex<(CheckpointPhase, i64)>,
+}
+
+/// What a subtask does for the checkpoint that it has not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CheckpointPhase {
+    /// Nothing: its first barrier has not come.
+    Barrier,
+    /// Waits for the barriers of its other inputs.
+    Alignment,
+    /// Stands still while it takes its snapshot.
+    Synchronous,
+}
+
+impl CheckpointPhase {
+    /// For logs and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CheckpointPhase::Barrier => "barrier",
+            CheckpointPhase::Alignment => "alignment",
+            CheckpointPhase::Synchronous => "synchronous",
+        }
+    }
 }
 
 impl TaskMetrics {
@@ -36,7 +62,21 @@ impl TaskMetrics {
             current_watermark: AtomicI64::new(i64::MIN),
             back_pressured_us: AtomicU64::new(0),
             state_memory_bytes: AtomicU64::new(0),
+            blocked_since_ms: AtomicI64::new(i64::MIN),
+            checkpoint: Mutex::new((CheckpointPhase::Barrier, i64::MIN)),
         })
+    }
+    /// Notes what it does for a checkpoint from now on.
+    pub fn enter(&self, phase: CheckpointPhase) {
+        *self.checkpoint.lock().expect("no panic while held") = (phase, now_ms());
+    }
+    /// What it does for a checkpoint, and since when, ms.
+    pub fn checkpoint_phase(&self) -> (CheckpointPhase, i64) {
+        *self.checkpoint.lock().expect("no panic while held")
+    }
+    /// Whether it waits for room in an output channel.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked_since_ms.load(Ordering::Relaxed) != i64::MIN
     }
     /// Adds to a counter that only this subtask writes.
     pub fn add(counter: &AtomicU64, n: u64) {

@@ -86,5 +86,10 @@ pub enum TaskEvent {
     /// A source subtask has read all its input (or was drained).
     SourceFinished { task: TaskId },
     /// The subtask failed and is gone.
-    Failed { task: TaskId, error: Error },
+    Failed {
+        task: TaskId,
+        /// The operator of its chain, where known.
+        operator: Option<OperatorId>,
+        error: Error,
+    },
 }

@@ -228,9 +228,8 @@ impl SourceDriver {
         Ok((self.id, OperatorSnapshot { keyed: None, operator_state: Some(value) }))
     }
 
-    /// Emits a barrier and takes the snapshots of the whole chain.
-    pub fn barrier(&mut self, barrier: Barrier, chain: &mut Chain) -> Result<Vec<(OperatorId, OperatorSnapshot)>> {
-        chain.outputs.broadcast(&Element::Barrier(barrier))?;
+    /// Takes the snapshots of the whole chain, whose barrier has been sent.
+    pub fn snapshots(&mut self, barrier: Barrier, chain: &mut Chain) -> Result<Vec<(OperatorId, OperatorSnapshot)>> {
         let mut snapshots = vec![self.snapshot()?];
         snapshots.extend(chain.snapshot(barrier.checkpoint_id)?);
         Ok(snapshots)

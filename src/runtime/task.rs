@@ -1,6 +1,7 @@
 //! The loops of a subtask thread: one for vertices that read a source, one for vertices that read channels.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select};
@@ -8,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::chain::Chain;
 use super::channel::{CancelFlag, cancelled};
-use super::metrics::TaskMetrics;
+use super::metrics::{CheckpointPhase, TaskMetrics};
 use super::source::{SourceDriver, Turn};
 use super::watermark::{Progress, WatermarkCombiner};
 use super::{Barrier, CANCEL_CHECK_MS, Control, Element, TaskEvent, TaskId};
@@ -24,6 +25,7 @@ pub struct TaskIo {
     pub control: Receiver<Control>,
     pub events: UnboundedSender<TaskEvent>,
     pub cancel: CancelFlag,
+    pub metrics: Arc<TaskMetrics>,
 }
 
 impl TaskIo {
@@ -71,7 +73,8 @@ pub fn run_source(io: &TaskIo, driver: &mut SourceDriver, chain: &mut Chain) -> 
                 None => break,
                 Some(Control::Trigger(barrier)) => {
                     stopped |= barrier.stops;
-                    acknowledge(io, barrier, 0, || driver.barrier(barrier, chain))?;
+                    chain.outputs.broadcast(&Element::Barrier(barrier))?;
+                    acknowledge(io, barrier, 0, || driver.snapshots(barrier, chain))?;
                     chain.publish_metrics();
                 }
                 Some(Control::Drain) => {
@@ -104,7 +107,9 @@ fn acknowledge(
     snapshot: impl FnOnce() -> Result<Snapshots>,
 ) -> Result<()> {
     let since = Instant::now();
+    io.metrics.enter(CheckpointPhase::Synchronous);
     let snapshots = snapshot()?;
+    io.metrics.enter(CheckpointPhase::Barrier);
     let (task, checkpoint_id, sync_ms) = (io.task, barrier.checkpoint_id, millis(since));
     io.report(TaskEvent::Acknowledge { task, checkpoint_id, snapshots, alignment_ms, sync_ms })
 }
@@ -209,6 +214,8 @@ pub fn run_inputs(io: &TaskIo, gate: &mut InputGate, chain: &mut Chain) -> Resul
                     chain.outputs.broadcast(&Element::Barrier(barrier))?;
                     acknowledge(io, barrier, alignment_ms, || chain.snapshot(barrier.checkpoint_id))?;
                     chain.publish_metrics();
+                } else {
+                    io.metrics.enter(CheckpointPhase::Alignment);
                 }
             }
         }

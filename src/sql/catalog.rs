@@ -243,7 +243,7 @@ fn bind_table(definition: &CreateTable, environment: &Environment, at: Position)
         }
     }
     reader.append(&mut metadata);
-    let reader = Scope { qualifier: None, schema: Schema::new(reader) };
+    let reader = Scope::new(None, Schema::new(reader));
     let mut columns = Vec::with_capacity(definition.columns.len());
     for column in &definition.columns {
         let name = column.name.value.clone();
@@ -314,7 +314,7 @@ fn bind_watermark(
         let near = place::suggestion(name, schema.fields.iter().map(|f| f.name.as_str()));
         return Err(place::error("sql_unknown_column", format!("WATERMARK: there is no column '{name}'{near}"), at));
     };
-    let scope = Scope { qualifier: None, schema };
+    let scope = Scope::new(None, schema);
     let expr = Binder::new(&scope, environment, watermark.position).bind(&watermark.expr)?;
     let Some(column) = columns.get_mut(index) else {
         return Err(crate::error::Error::internal("a watermark's column outside of its table"));

@@ -215,6 +215,11 @@ impl Writes<'_> {
         self.batch.put_cf(&self.table, key, value);
         self.hand_over(WRITE_BATCH_BYTES)
     }
+    /// Appends to the value of a key.
+    pub fn merge(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.batch.merge_cf(&self.table, key, value);
+        self.hand_over(WRITE_BATCH_BYTES)
+    }
     /// Deletes a key.
     pub fn delete(&mut self, key: &[u8]) -> Result<()> {
         self.batch.delete_cf(&self.table, key);
@@ -277,6 +282,9 @@ pub(super) fn table_options(shared: &SharedMemory) -> Options {
     blocks.set_optimize_filters_for_memory(true);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
+    options.set_merge_operator_associative("holdfast.append", |_, value, more| {
+        Some(value.into_iter().chain(more).flatten().copied().collect())
+    });
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_arena_block_size(ARENA_BLOCK_BYTES);

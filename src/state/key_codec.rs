@@ -4,7 +4,10 @@
 //! - integers underneath (see [`integers`]): their width in bytes, big endian, the sign bit flipped;
 //! - `FLOAT`, `DOUBLE`: the bits, big endian; all NaNs are one; 0.0 and -0.0 differ, as in Flink;
 //! - `DECIMAL`: 16 bytes, big endian, the sign bit flipped;
-//! - strings and bytes: length u32 BE, then the bytes.
+//! - strings and bytes: length u32 BE, then the bytes;
+//! - arrays, maps, multisets, rows: bytes, made by [`nested_codec`](super::nested_codec).
+//!
+//! It is also the stored encoding of whole rows ([`KeyCodec::encode_bytes`]).
 //!
 //! Invariants: 1. equal keys have equal bytes and the reverse; 2. the bytes, and XXH3-64 of them, never change: key
 //! groups depend on it; 3. one integer column stays in registers (`KeyBatch::Ints`) and has the same stored bytes.
@@ -12,13 +15,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, Float32Array, Float64Array, GenericByteArray, StringArray,
+    Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, Float32Array, Float64Array, GenericByteArray, NullArray,
+    StringArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{ByteArrayType, DataType, Decimal128Type, Float32Type, Float64Type};
 
 use super::backend::malformed;
 use super::integers;
+use super::nested_codec::{flatten, is_nested, unflatten};
 use crate::error::{Error, Result};
 use crate::graph::key_group::hash_key;
 
@@ -83,12 +88,13 @@ fn canonical_bits(value: f64) -> u64 {
 }
 
 impl KeyCodec {
-    /// A codec of these column types; refuses types that cannot be keys (`unsupported_key_type`).
+    /// A codec of these column types; refuses types that no SQL type has (`unsupported_key_type`).
     pub fn new(columns: Vec<DataType>) -> Result<Self> {
         for column in &columns {
             let known = integers::width(column).is_some()
                 || matches!(column, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..))
-                || matches!(column, DataType::Utf8 | DataType::Binary);
+                || matches!(column, DataType::Utf8 | DataType::Binary | DataType::Null)
+                || is_nested(column);
             if !known {
                 return Err(Error::invalid(
                     "unsupported_key_type",
@@ -113,6 +119,18 @@ impl KeyCodec {
             let values = integers::to_i64(column)?.iter().map(|v| flip(*v, width)).collect();
             return Ok(KeyBatch::Ints { values, nulls: column.nulls().filter(|n| n.null_count() > 0).cloned(), width });
         }
+        let (data, ends) = self.encode_bytes(columns, rows)?;
+        Ok(KeyBatch::Bytes { data, ends })
+    }
+
+    /// The stored bytes of `rows` keys, or of whole rows: the bytes of row `i` are `data[ends[i - 1]..ends[i]]`.
+    pub fn encode_bytes(&self, columns: &[ArrayRef], rows: usize) -> Result<(Vec<u8>, Vec<usize>)> {
+        let flat: Vec<ArrayRef>;
+        let mut columns = columns;
+        if self.columns.iter().any(is_nested) {
+            flat = columns.iter().map(flatten).collect::<Result<_>>()?;
+            columns = &flat;
+        }
         let mut lengths = vec![columns.len(); rows];
         for column in columns {
             add_lengths(column, &mut lengths);
@@ -126,13 +144,17 @@ impl KeyCodec {
         for column in columns {
             write_column(column, &mut data, &mut cursors)?;
         }
-        Ok(KeyBatch::Bytes { data, ends: cursors })
+        Ok((data, cursors))
     }
 
     /// The columns of these encoded keys.
     pub fn decode(&self, keys: &[&[u8]]) -> Result<Vec<ArrayRef>> {
         let mut rest: Vec<&[u8]> = keys.to_vec();
-        let columns = self.columns.iter().map(|c| read_column(c, &mut rest)).collect::<Result<_>>()?;
+        let columns = self.columns.iter().map(|c| match is_nested(c) {
+            true => unflatten(&read_column(&DataType::Binary, &mut rest)?, c),
+            false => read_column(c, &mut rest),
+        });
+        let columns = columns.collect::<Result<_>>()?;
         if rest.iter().any(|r| !r.is_empty()) {
             return Err(malformed("a key is longer than its columns"));
         }
@@ -193,6 +215,7 @@ fn add_lengths(column: &ArrayRef, lengths: &mut [usize]) {
         DataType::Float32 => 4,
         DataType::Float64 => 8,
         DataType::Decimal128(..) => 16,
+        DataType::Null => return,
         other => integers::width(other).unwrap_or(0),
     };
     match column.nulls() {
@@ -224,6 +247,7 @@ fn write_column(column: &ArrayRef, data: &mut [u8], cursors: &mut [usize]) -> Re
         4 + put(&mut target[4..], bytes)
     }
     match column.data_type() {
+        DataType::Null => cursors.iter_mut().for_each(|cursor| *cursor += 1),
         DataType::Utf8 => {
             let array = column.as_string::<i32>();
             each(&mut |row, target| put_sized(target, array.value(row).as_bytes()));
@@ -284,6 +308,7 @@ pub(super) fn read_column(data_type: &DataType, keys: &mut [&[u8]]) -> Result<Ar
     };
     let nulls = || valid.contains(&false).then(|| NullBuffer::from(valid.clone()));
     Ok(match data_type {
+        DataType::Null => Arc::new(NullArray::new(valid.len())),
         DataType::Utf8 | DataType::Binary => {
             let mut bytes = Vec::new();
             let mut lengths = Vec::with_capacity(keys.len());

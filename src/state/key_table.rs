@@ -88,6 +88,33 @@ impl KeyTable {
         Ok(())
     }
 
+    /// The group of each key, `u32::MAX` for those without; `groups` is overwritten.
+    pub fn lookup(&self, keys: &KeyBatch, groups: &mut Vec<u32>) -> Result<()> {
+        groups.clear();
+        groups.reserve(keys.len());
+        match (self, keys) {
+            (KeyTable::Ints { table, null, .. }, KeyBatch::Ints { values: keys, nulls, .. }) => {
+                let find = |key: u64| table.find(mix(key), |(k, _)| *k == key).map(|(_, group)| *group);
+                for (row, key) in keys.iter().enumerate() {
+                    let valid = nulls.as_ref().is_none_or(|n| n.is_valid(row));
+                    let group = if valid { find(*key) } else { *null };
+                    groups.push(group.unwrap_or(u32::MAX));
+                }
+            }
+            (KeyTable::Bytes { table, hashes, data, ends }, KeyBatch::Bytes { data: keys, ends: bounds }) => {
+                let mut start = 0;
+                for end in bounds {
+                    let key = &keys[std::mem::replace(&mut start, *end)..*end];
+                    let hash = hash_key(key);
+                    let same = |g: &u32| hashes[*g as usize] == hash && slice(data, ends, *g as usize) == key;
+                    groups.push(table.find(hash, same).copied().unwrap_or(u32::MAX));
+                }
+            }
+            _ => return Err(Error::internal("keys and key table have different shapes")),
+        }
+        Ok(())
+    }
+
     /// The group of a stored key, made if there is none.
     pub fn insert(&mut self, key: &[u8]) -> Result<u32> {
         match self {

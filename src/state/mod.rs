@@ -22,8 +22,10 @@ pub mod key_codec;
 pub mod key_table;
 pub mod keyed_map;
 mod memory;
+mod nested_codec;
 mod restore;
 pub mod row_codec;
+pub mod row_lists;
 pub mod sort_codec;
 pub mod time_buffer;
 

@@ -172,7 +172,12 @@ async fn failures_are_kept_newest_first_up_to_a_limit(metadata: &Metadata) {
         attempt: 1,
         at_ms: n,
         error: Error::invalid("bad_record", "no number").at_input("f.csv", 7),
-        task: Some("Source -> Sink (1/2)".to_owned()),
+        task: Some(FailedTask {
+            vertex: "Source -> Sink".into(),
+            operator: Some("Sink".into()),
+            subtask: 0,
+            parallelism: 2,
+        }),
     };
     metadata.insert_exception(&failure(other, 0)).await.unwrap();
     let kept = super::super::exceptions::MAX_EXCEPTIONS_PER_JOB;

@@ -6,10 +6,11 @@
 //!
 //! Rows of a relation that is not asked for `-U` may carry them all the same.
 
-use super::rel::{Calc, Rel};
-use super::{Environment, SinkQuery, display, place};
+use super::rel::{Calc, JoinForm, Rel};
+use super::{Environment, SinkQuery, display, keys, place};
 use crate::connector::SinkChangelog;
 use crate::error::Result;
+use crate::graph::JoinKind;
 use crate::types::changelog::ChangelogMode;
 
 /// A relation's kinds with its inputs'.
@@ -36,7 +37,7 @@ pub fn infer(query: &mut SinkQuery, environment: &Environment) -> Result<()> {
         SinkChangelog::InsertOnly => false,
         SinkChangelog::All => true,
         // Only an input that is updated by this very key tells by `+U` alone which row is meant.
-        SinkChangelog::Upsert => !upsert_keys(&query.rel).contains(&query.primary_key),
+        SinkChangelog::Upsert => !keys::upsert_keys(&query.rel).contains(&query.primary_key),
     };
     assign(&mut query.rel, &modes, before);
     Ok(())
@@ -92,6 +93,8 @@ fn accepts(rel: &Rel, input: usize) -> bool {
     match rel {
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } => true,
         Rel::WindowTable { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => false,
+        Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. }),
+        Rel::Unnest(_) => true,
     }
 }
 
@@ -104,7 +107,13 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
         Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => ChangelogMode::INSERT_ONLY,
-        Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => all(),
+        Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } | Rel::Unnest(_) => all(),
+        Rel::Join(join) => match (join.form, join.condition.kind) {
+            (JoinForm::Temporal { .. }, _) => inputs.first().copied().unwrap_or(ChangelogMode::INSERT_ONLY),
+            (_, JoinKind::Inner | JoinKind::Semi) => all(),
+            // A row that was padded with nulls is taken back when it is matched.
+            _ => ChangelogMode { delete: true, ..all() },
+        },
     }
 }
 
@@ -116,6 +125,14 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         Rel::Calc(Calc { filter: Some(_), .. }) => true,
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
         Rel::WindowAggregate { .. } | Rel::Rank(_) => true,
+        // Which elements an update takes away only the row before tells.
+        Rel::Unnest(_) => true,
+        Rel::Join(join) => match (join.form, input) {
+            (JoinForm::Temporal { .. }, 0) => required,
+            (JoinForm::Temporal { .. }, _) => false,
+            // Only an inner join on columns of the input's key takes a row by its key for the one that it replaces.
+            _ => required || join.condition.kind != JoinKind::Inner || !keys::replaces_by_key(join, input),
+        },
     }
 }
 
@@ -129,27 +146,9 @@ fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
         | Rel::Union { .. }
         | Rel::WindowTable { .. }
         | Rel::Rank(_)
-        | Rel::WindowAggregate { .. } => {}
-    }
-}
-
-/// The sets of columns, ascending, that tell which row an update of the relation means.
-fn upsert_keys(rel: &Rel) -> Vec<Vec<usize>> {
-    match rel {
-        Rel::Calc(calc) => {
-            let place = |column: &usize| {
-                calc.projection
-                    .iter()
-                    .position(|e| matches!(e, crate::expr::Expr::Column { index, .. } if index == column))
-            };
-            let moved = |key: &Vec<usize>| {
-                let mut key: Vec<usize> = key.iter().map(place).collect::<Option<_>>()?;
-                key.sort_unstable();
-                Some(key)
-            };
-            upsert_keys(&calc.input).iter().filter_map(moved).collect()
-        }
-        _ => vec![],
+        | Rel::WindowAggregate { .. }
+        | Rel::Join(_)
+        | Rel::Unnest(_) => {}
     }
 }
 
@@ -182,6 +181,8 @@ fn name(rel: &Rel) -> String {
             format!("WindowTableFunction(window=[{}])", display::window(&spec.window, spec.rowtime, input.schema()))
         }
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
+        Rel::Unnest(unnest) => display::unnest(unnest, unnest.input.schema()),
+        Rel::Join(join) => display::join(join, join.left.schema(), join.right.schema()),
         Rel::Rank(rank) => display::rank(&rank.spec, rank.window, rank.input.schema()),
     }
 }

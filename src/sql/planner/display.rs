@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 
-use super::rel::WindowBounds;
+use super::rel::{JoinForm, WindowBounds};
 use crate::expr::{Expr, Scalar};
 use crate::graph::{
     AggregateCall, AggregateFunction, NullOrder, RankSpec, SortKey, SortOrder, WindowAggregateSpec, WindowInput,
@@ -264,6 +264,49 @@ pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
     let argument = call.argument.map_or("*", name);
     let filter = call.filter.map(|f| format!(" FILTER {}", name(f))).unwrap_or_default();
     format!("{function}({distinct}{argument}){filter}")
+}
+
+/// `Correlate(invocation=[UNNEST(…)], joinType=[…], select=[…])`.
+pub fn unnest(unnest: &super::rel::Unnest, input: &Schema) -> String {
+    let kind = if unnest.spec.keeps_empty { "LEFT" } else { "INNER" };
+    let ordinality = if unnest.spec.ordinality { " WITH ORDINALITY" } else { "" };
+    format!(
+        "Correlate(invocation=[UNNEST({}){ordinality}], joinType=[{kind}], select=[{}])",
+        expr(&unnest.spec.collection, input),
+        names(&unnest.schema)
+    )
+}
+
+/// `Join(joinType=[InnerJoin], where=[…], select=[…])`, as Flink names the forms.
+pub fn join(join: &super::rel::Join, left: &Schema, right: &Schema) -> String {
+    let mut both = left.clone();
+    both.fields.extend(right.fields.iter().cloned());
+    let both = super::from::output_fields(&both);
+    let name = |i: usize| both.get(i).map_or("?", |f| f.name.as_str());
+    let arity = left.fields.len();
+    let condition = &join.condition;
+    let keys = condition.keys.iter().map(|k| {
+        let test = if k.null_safe { "IS NOT DISTINCT FROM" } else { "=" };
+        format!("({} {test} {})", name(k.left), name(arity + k.right))
+    });
+    let named = Schema::new(both.clone());
+    let tests: Vec<String> = keys.chain(condition.residual.iter().map(|r| expr(r, &named))).collect();
+    let mut text = match join.form {
+        JoinForm::Regular => format!("Join(joinType=[{}]", condition.kind.name()),
+        JoinForm::Interval { left_time, right_time, lower_ms, upper_ms } => format!(
+            "IntervalJoin(joinType=[{}], windowBounds=[isRowTime=true, leftLowerBound={lower_ms}, leftUpperBound={upper_ms}, \
+             leftTimeIndex={left_time}, rightTimeIndex={right_time}]",
+            condition.kind.name()
+        ),
+        JoinForm::Temporal { left_time, .. } => {
+            format!("TemporalJoin(joinType=[{}], asOf=[{}]", condition.kind.name(), name(left_time))
+        }
+    };
+    if !tests.is_empty() {
+        let _ = write!(text, ", where=[{}]", tests.join(" AND "));
+    }
+    let _ = write!(text, ", select=[{}])", names(&join.schema));
+    text
 }
 
 /// The names of columns, separated by commas.

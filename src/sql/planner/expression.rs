@@ -10,6 +10,7 @@ use super::group_window::GroupWindow;
 use super::place::{self, unsupported};
 use super::rank::RankCall;
 use super::scope::{self, Scope};
+use super::subquery::Scalars;
 use super::{Environment, coercion, literal, sql_type};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Scalar};
@@ -18,6 +19,8 @@ use crate::types::{DataType, TypeKind};
 
 /// The first column number that stands for an aggregate call instead of an input column.
 pub const AGGREGATE_BASE: usize = usize::MAX / 2;
+/// The first column number that stands for a scalar subquery.
+pub const SUBQUERY_BASE: usize = usize::MAX / 8 * 3;
 /// Deepest nesting of an expression: evaluation recurses over it.
 const MAX_DEPTH: usize = 400;
 
@@ -27,6 +30,8 @@ pub struct Binder<'a> {
     pub environment: &'a Environment,
     /// Where aggregate calls are collected; `None` where they are not allowed.
     pub aggregates: Option<&'a mut Aggregates>,
+    /// Binds scalar subqueries; `None` where they are not allowed.
+    pub scalars: Option<&'a Scalars<'a>>,
     /// The query's group window, whose properties may be named.
     pub group_window: Option<GroupWindow>,
     /// Where a `ROW_NUMBER` is noted; `None` where it is not allowed.
@@ -39,7 +44,7 @@ pub struct Binder<'a> {
 impl<'a> Binder<'a> {
     /// Binds expressions without aggregates.
     pub fn new(scope: &'a Scope, environment: &'a Environment, here: Position) -> Self {
-        Binder { scope, environment, aggregates: None, group_window: None, rank: None, here, depth: 0 }
+        Binder { scope, environment, aggregates: None, scalars: None, group_window: None, rank: None, here, depth: 0 }
     }
 
     /// Binds a predicate.

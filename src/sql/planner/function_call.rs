@@ -155,11 +155,15 @@ impl Binder<'_> {
                 let value = self.bind(expr)?;
                 self.call("TRIM", vec![literal::string(side), what, value])
             }
-            E::Exists { .. } => unsupported("EXISTS is not supported", "filter before writing the input", at),
-            E::InSubquery { .. } => {
-                unsupported("IN with a subquery is not supported", "list the values, as in x IN ('a', 'b')", at)
-            }
-            E::Subquery(_) => unsupported("a scalar subquery is not supported", "write its value as a constant", at),
+            E::Exists { .. } | E::InSubquery { .. } => unsupported(
+                "EXISTS and IN with a subquery are supported only in WHERE, as conditions joined by AND",
+                "join the tables in FROM instead",
+                at,
+            ),
+            E::Subquery(query) => match self.scalars {
+                Some(scalars) => scalars.bind(query),
+                None => unsupported("a scalar subquery is not supported here", "use it in SELECT or WHERE", at),
+            },
             E::GroupingSets(_) | E::Cube(_) | E::Rollup(_) => {
                 unsupported("grouping sets are not supported", "write one query per grouping and UNION ALL", at)
             }

@@ -3,9 +3,11 @@
 //! Rules, bottom-up: 1. adjacent `Calc`s become one, unless that would compute an expression twice; 2. what a `Calc`
 //! over a window table function computes without the window's columns is computed below it (once per row instead of
 //! once per window); 3. a window aggregate directly over a window table function assigns the windows itself (sessions: if it
-//! groups by the columns of the table function's `PARTITION BY`).
+//! groups by the columns of the table function's `PARTITION BY`); 4. a filter over a join sinks into the inputs that it
+//! is about.
 
-use super::rel::{self, Calc, Rank, Rel};
+use super::join;
+use super::rel::{self, Calc, Join, Rank, Rel, Unnest};
 use crate::expr::Expr;
 use crate::graph::{WindowAggregateSpec, WindowInput};
 use crate::types::{Field, Schema};
@@ -33,6 +35,11 @@ pub fn normalise(tree: Rel) -> Rel {
             }
             Rel::Union { inputs: flat, schema }
         }
+        Rel::Unnest(unnest) => Rel::Unnest(Unnest { input: Box::new(normalise(*unnest.input)), ..unnest }),
+        Rel::Join(join) => {
+            let (left, right) = (Box::new(normalise(*join.left)), Box::new(normalise(*join.right)));
+            Rel::Join(Join { left, right, ..join })
+        }
     }
 }
 
@@ -50,11 +57,26 @@ fn normalise_calc(calc: Calc) -> Rel {
             let window = WindowTableParts { input, spec, schema };
             push_below(calc.filter, calc.projection, calc.schema, window)
         }
+        Rel::Join(mut join) => {
+            let filter = calc.filter.into_iter().flat_map(rel::conjuncts).collect();
+            let filter = rel::conjunction(join::push_filter(&mut join, filter));
+            let (left, right) = (Box::new(normalise_top(*join.left)), Box::new(normalise_top(*join.right)));
+            let input = Box::new(Rel::Join(Join { left, right, ..join }));
+            Rel::Calc(Calc { input, filter, ..calc })
+        }
         Rel::Rank(rank) if calc.filter.is_some() => {
             let calc = Calc { input: Box::new(Rel::Values { rows: vec![], schema: rank.schema.clone() }), ..calc };
             super::rank::bound(calc, rank, normalise_calc)
         }
         input => Rel::Calc(Calc { input: Box::new(input), ..calc }),
+    }
+}
+
+/// A normalised tree over which a calc may have come to lie.
+fn normalise_top(tree: Rel) -> Rel {
+    match tree {
+        Rel::Calc(calc) => normalise_calc(calc),
+        other => other,
     }
 }
 

@@ -10,13 +10,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::prune::{self, Scans, TableScan};
-use super::rel::{Calc, Rel, Scan};
-use super::{Environment, SinkQuery, changelog, display, place};
+use super::rel::{Calc, Join, JoinForm, Rel, Scan};
+use super::{Environment, SinkQuery, changelog, display, keys, place};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::graph::{
-    CalcSpec, Edge, Exchange, JobGraph, OperatorKind, OperatorSpec, PLAN_VERSION, SourceSpec, Vertex, WatermarkSpec,
-    WindowRankSpec,
+    CalcSpec, Edge, Exchange, IntervalJoinSpec, JobGraph, JoinSpec, OperatorKind, OperatorSpec, PLAN_VERSION,
+    SourceSpec, TemporalJoinSpec, Vertex, WatermarkSpec, WindowRankSpec,
 };
 use crate::id::OperatorId;
 use crate::sql::catalog::{Catalog, TableColumn};
@@ -168,7 +168,51 @@ impl Builder<'_> {
                 }
                 Ok(union)
             }
+            Rel::Join(join) => self.join(join),
+            Rel::Unnest(unnest) => {
+                let input = self.relation(&unnest.input)?;
+                let name = display::unnest(unnest, &input.schema);
+                let id = self.id("unnest", &input.ids);
+                let kind = OperatorKind::Unnest(unnest.spec.clone());
+                let ids = input.ids.clone();
+                let operator = OperatorSpec { id, name, kind, output: unnest.schema.clone() };
+                // As a calc, it keeps no state and does not count.
+                Ok(Stream { ids, ..self.append(input, operator, &Exchange::Forward) })
+            }
         }
+    }
+
+    fn join(&mut self, join: &Join) -> Result<Stream> {
+        let left = self.relation(&join.left)?;
+        let mut right = self.relation(&join.right)?;
+        if right.from.iter().any(|v| left.from.contains(v)) {
+            // Two edges between the same vertices could not be told apart.
+            right = self.calc(&identity(&join.right), right);
+        }
+        let name = display::join(join, &left.schema, &right.schema);
+        let path = join_path(join, &left.schema, &right.schema);
+        let id = self.id(&path, &[left.ids.clone(), right.ids.clone()].concat());
+        let condition = join.condition.clone();
+        let exchange = |columns: Vec<usize>| match columns.is_empty() {
+            true => Exchange::Global,
+            false => Exchange::Hash { keys: columns },
+        };
+        let (mine, theirs): (Vec<usize>, Vec<usize>) = condition.keys.iter().map(|k| (k.left, k.right)).unzip();
+        let kind = match join.form {
+            JoinForm::Regular => OperatorKind::Join(JoinSpec {
+                left_key: keys::join_input_key(&join.left, &mine),
+                right_key: keys::join_input_key(&join.right, &theirs),
+                condition,
+            }),
+            JoinForm::Interval { left_time, right_time, lower_ms, upper_ms } => {
+                OperatorKind::IntervalJoin(IntervalJoinSpec { condition, left_time, right_time, lower_ms, upper_ms })
+            }
+            JoinForm::Temporal { left_time, right_time } => {
+                OperatorKind::TemporalJoin(TemporalJoinSpec { condition, left_time, right_time })
+            }
+        };
+        let operator = OperatorSpec { id, name, kind, output: join.schema.clone() };
+        Ok(self.vertex(vec![(left, exchange(mine)), (right, exchange(theirs))], operator))
     }
 
     fn calc(&mut self, calc: &Calc, input: Stream) -> Stream {
@@ -332,6 +376,21 @@ impl Builder<'_> {
         *count += 1;
         OperatorId::from_text(&format!("{path} #{count}"))
     }
+}
+
+/// What decides the form of a join's state: the columns of both inputs, and which of them are keys.
+fn join_path(join: &Join, left: &Schema, right: &Schema) -> String {
+    let columns = |schema: &Schema| {
+        schema.fields.iter().map(|f| format!("{} {}", f.name, f.data_type.kind)).collect::<Vec<_>>().join(", ")
+    };
+    let keys: Vec<String> = join.condition.keys.iter().map(|k| format!("{} = {}", k.left, k.right)).collect();
+    let form = match join.form {
+        JoinForm::Regular => "join",
+        JoinForm::Interval { .. } => "interval_join",
+        JoinForm::Temporal { .. } => "temporal_join",
+    };
+    let kind = join.condition.kind.name();
+    format!("{form} {kind} of [{}] and [{}] on [{}]", columns(left), columns(right), keys.join(", "))
 }
 
 /// What decides the form of an aggregate's state: windows, keys and functions with their types.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::need::{self, Layout, Need, Needs, Slot};
-use super::rel::{Calc, Rank, Rel, Scan, WindowBounds};
+use super::rel::{Calc, Join, JoinForm, Rank, Rel, Scan, Unnest, WindowBounds};
 use super::{Environment, SinkQuery};
 use crate::expr::Expr;
 use crate::graph::{WindowAggregateSpec, WindowInput};
@@ -163,7 +163,101 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             let (layout, fields) = keep(&schema, whole.keys().copied());
             (Rel::Union { inputs, schema: Schema::new(fields) }, layout)
         }
+        Rel::Join(join) => prune_join(join, needs, event_time, scans),
+        Rel::Unnest(unnest) => prune_unnest(unnest, needs, event_time, scans),
     }
+}
+
+fn prune_unnest(unnest: Unnest, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {
+    let Unnest { input, mut spec, schema } = unnest;
+    let arity = input.schema().fields.len();
+    let mut kept: Vec<usize> = needs.keys().copied().collect();
+    if kept.is_empty() {
+        kept.push(0);
+    }
+    let mut below = Needs::new();
+    need::collect(&spec.collection, &Need::All, &mut below);
+    for column in &kept {
+        if let Some(from) = spec.output.get(*column).filter(|from| **from < arity) {
+            need::merge_at(&mut below, *from, needs.get(column).unwrap_or(&Need::All));
+        }
+    }
+    let (input, inner) = prune(*input, &below, event_time, scans);
+    spec.collection = inner.remap(&spec.collection);
+    let new_arity = input.schema().fields.len();
+    let (mut layout, mut fields, mut output) = (Layout::default(), Vec::new(), Vec::new());
+    for column in kept {
+        let (Some(from), Some(field)) = (spec.output.get(column), schema.fields.get(column)) else { continue };
+        let found = match from.checked_sub(arity) {
+            Some(element) => slot(new_arity + element, field.data_type.clone()),
+            None => match inner.columns.get(from) {
+                Some(slot) => slot.clone(),
+                None => continue,
+            },
+        };
+        output.push(found.index);
+        fields.push(Field::new(field.name.clone(), found.data_type.clone()));
+        layout.columns.insert(column, Slot { index: output.len() - 1, ..found });
+    }
+    spec.output = output;
+    (Rel::Unnest(Unnest { input: Box::new(input), spec, schema: Schema::new(fields) }), layout)
+}
+
+fn prune_join(join: Join, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {
+    let Join { left, right, mut condition, mut form, schema } = join;
+    let arity = left.schema().fields.len();
+    let mut kept: Vec<usize> = needs.keys().copied().collect();
+    if kept.is_empty() {
+        kept.push(0);
+    }
+    let mut below = Needs::new();
+    for column in &kept {
+        if let Some(from) = condition.output.get(*column) {
+            need::merge_at(&mut below, *from, needs.get(column).unwrap_or(&Need::All));
+        }
+    }
+    if let Some(residual) = &condition.residual {
+        need::collect(residual, &Need::All, &mut below);
+    }
+    for key in &condition.keys {
+        need::merge_at(&mut below, key.left, &Need::All);
+        need::merge_at(&mut below, arity + key.right, &Need::All);
+    }
+    if let JoinForm::Interval { left_time, right_time, .. } | JoinForm::Temporal { left_time, right_time } = form {
+        need::merge_at(&mut below, left_time, &Need::All);
+        need::merge_at(&mut below, arity + right_time, &Need::All);
+    }
+    let rights = below.split_off(&arity).into_iter().map(|(i, need)| (i - arity, need)).collect();
+    let timed = event_time || form != JoinForm::Regular;
+    let (left, mine) = prune(*left, &below, timed, scans);
+    let (right, theirs) = prune(*right, &rights, timed, scans);
+    for key in &mut condition.keys {
+        (key.left, key.right) = (mine.index(key.left), theirs.index(key.right));
+    }
+    if let JoinForm::Interval { left_time, right_time, .. } | JoinForm::Temporal { left_time, right_time } = &mut form {
+        (*left_time, *right_time) = (mine.index(*left_time), theirs.index(*right_time));
+    }
+    let new_arity = left.schema().fields.len();
+    let mut both = mine;
+    for (column, slot) in theirs.columns {
+        both.columns.insert(arity + column, Slot { index: new_arity + slot.index, ..slot });
+    }
+    condition.residual = condition.residual.map(|r| both.remap(&r));
+    let (mut layout, mut fields, mut output) = (Layout::default(), Vec::new(), Vec::new());
+    for column in kept {
+        let (Some(from), Some(field)) = (condition.output.get(column), schema.fields.get(column)) else { continue };
+        let Some(slot) = both.columns.get(from) else { continue };
+        // What is left of a row is of the input; whether it is null, and a time attribute, is of the join.
+        let kind = if slot.need == Need::All { field.data_type.kind.clone() } else { slot.data_type.kind.clone() };
+        let data_type = DataType { kind, nullable: field.data_type.nullable };
+        let need = slot.need.clone();
+        layout.columns.insert(column, Slot { index: fields.len(), need, data_type: data_type.clone() });
+        fields.push(Field::new(field.name.clone(), data_type));
+        output.push(slot.index);
+    }
+    condition.output = output;
+    let join = Join { left: Box::new(left), right: Box::new(right), condition, form, schema: Schema::new(fields) };
+    (Rel::Join(join), layout)
 }
 
 fn slot(index: usize, data_type: DataType) -> Slot {

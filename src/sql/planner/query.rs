@@ -1,6 +1,6 @@
 //! Binds queries to relational trees. What is not supported is refused by `refuse`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use sqlparser::ast as sp;
 use sqlparser::ast::{SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor};
@@ -11,7 +11,8 @@ use super::need::Need;
 use super::place::{self, unsupported};
 use super::rel::{Rel, Scan};
 use super::scope::Scope;
-use super::{Environment, coercion, names, refuse};
+use super::subquery::{self, Scalars};
+use super::{Environment, coercion, join, names, refuse};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
 use crate::graph::WindowProperty;
@@ -86,14 +87,21 @@ impl<'a> QueryBinder<'a> {
 
     /// Binds a query.
     pub fn bind(&self, query: &sp::Query, ctes: Option<&Ctes<'_>>) -> Result<Bound> {
+        self.deeper(self.position(query), || {
+            refuse::query(query, self.here)?;
+            let tables = query.with.as_ref().map_or(&[][..], |w| &w.cte_tables);
+            self.bind_with(tables, ctes, &query.body)
+        })
+    }
+
+    /// Binds something one level deeper, unless that is too deep.
+    pub(super) fn deeper<T>(&self, at: Position, bind: impl FnOnce() -> Result<T>) -> Result<T> {
         self.depth.set(self.depth.get() + 1);
         if self.depth.get() > MAX_QUERY_DEPTH {
             let what = format!("queries nested more than {MAX_QUERY_DEPTH} levels deep are not supported");
-            return unsupported(&what, "write an intermediate result to a table", self.position(query));
+            return unsupported(&what, "write an intermediate result to a table", at);
         }
-        refuse::query(query, self.here)?;
-        let tables = query.with.as_ref().map_or(&[][..], |w| &w.cte_tables);
-        let bound = self.bind_with(tables, ctes, &query.body);
+        let bound = bind();
         self.depth.set(self.depth.get() - 1);
         bound
     }
@@ -196,13 +204,15 @@ impl<'a> QueryBinder<'a> {
     fn bind_select(&self, select: &sp::Select, ctes: Option<&Ctes<'_>>) -> Result<Bound> {
         let at = self.position(select);
         refuse::select(select, at)?;
-        let Some(from) = select.from.first() else { return self.bind_constant_select(select, at) };
-        let (mut input, qualifier) = self.bind_factor(&from.relation, ctes)?;
-        let scope = Scope { qualifier, schema: input.rel.schema().clone() };
-        if let Some(predicate) = &select.selection {
-            let filter = Binder::new(&scope, self.environment, at).bind_predicate(predicate, "WHERE")?;
-            input.rel = input.rel.filter(filter);
+        if select.from.is_empty() {
+            return self.bind_constant_select(select, at);
         }
+        let from = self.bind_from(&select.from, ctes)?;
+        let scope = from.scope(None);
+        let scalars = Scalars { binder: self, ctes, found: RefCell::default() };
+        let mut conditions = self.bind_where(select.selection.as_ref(), &scope, &scalars, at)?;
+        let input = join::settle(from.tree, std::mem::take(&mut conditions.conditions), self.environment)?;
+        let input = self.join_subqueries(input, &scope, conditions, &scalars, at)?;
         let mut aggregates = Aggregates::default();
         let mut binder = Binder::new(&scope, self.environment, at);
         binder.aggregates = Some(&mut aggregates);
@@ -210,7 +220,9 @@ impl<'a> QueryBinder<'a> {
         let group_window = super::grouping::take_group_window(&mut group, &mut binder)?;
         binder.group_window.clone_from(&group_window);
         binder.rank = Some(None);
+        binder.scalars = Some(&scalars);
         let mut items = self.bind_items(&select.projection, &mut binder)?;
+        binder.scalars = None;
         let rank = binder.rank.take().flatten();
         let having = select.having.as_ref().map(|h| binder.bind_predicate(h, "HAVING")).transpose()?;
         let mut lifted = None;
@@ -219,13 +231,19 @@ impl<'a> QueryBinder<'a> {
             (items, lifted) = (lower, Some(above));
         }
         let bound = if group_window.is_some() || !group.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
+            if let Some(item) = items.iter().find(|i| subquery::has_scalar(&i.expr)) {
+                let what = "a scalar subquery beside an aggregation is not supported";
+                return unsupported(what, "aggregate in a subquery of FROM", item.at);
+            }
             let keys: Result<Vec<_>> = group
                 .iter()
                 .map(|g| Ok((Binder::new(&scope, self.environment, at).bind(g)?, self.position(*g))))
                 .collect();
             super::grouping::bind(input, &scope, (keys?, group_window), items, having, aggregates, at)?
         } else {
-            project(input, items)
+            let arity = scope.schema.fields.len();
+            items.iter_mut().for_each(|i| i.expr = subquery::place_scalars(&i.expr, arity));
+            project(self.join_scalars(input, &scalars, at)?, items)
         };
         Ok(match lifted {
             Some(rank) => rank.apply(bound),
@@ -252,7 +270,7 @@ impl<'a> QueryBinder<'a> {
         Ok(Bound { rel: if let Some(filter) = filter { rel.filter(filter) } else { rel }, windows })
     }
 
-    fn bind_items(&self, projection: &[SelectItem], binder: &mut Binder<'_>) -> Result<Vec<Item>> {
+    pub(super) fn bind_items(&self, projection: &[SelectItem], binder: &mut Binder<'_>) -> Result<Vec<Item>> {
         let mut items = Vec::with_capacity(projection.len());
         for (position, item) in projection.iter().enumerate() {
             let at = place::position(item).unwrap_or(binder.here);
@@ -268,9 +286,7 @@ impl<'a> QueryBinder<'a> {
                     if binder.scope.schema.fields.is_empty() {
                         return Err(place::error("sql_type", "SELECT * needs a FROM", at));
                     }
-                    let columns =
-                        super::rel::columns(&binder.scope.schema).into_iter().zip(&binder.scope.schema.fields);
-                    items.extend(columns.map(|(expr, f)| Item { expr, name: f.name.clone(), at }));
+                    items.extend(all_columns(binder.scope, at));
                 }
                 SelectItem::QualifiedWildcard(sp::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
                     refuse::wildcard(options, at)?;
@@ -356,11 +372,20 @@ impl<'a> QueryBinder<'a> {
     }
 }
 
+/// `*`: the columns of `USING` once and first, then all others.
+fn all_columns(scope: &Scope, at: Position) -> Vec<Item> {
+    let merged = scope.merged.iter().map(|(name, expr)| Item { expr: expr.clone(), name: name.clone(), at });
+    let columns = super::rel::columns(&scope.schema).into_iter().zip(&scope.schema.fields);
+    let others = columns.filter(|(_, f)| !scope.merged.iter().any(|(name, _)| *name == f.name));
+    merged.chain(others.map(|(expr, f)| Item { expr, name: f.name.clone(), at })).collect()
+}
+
 fn qualified_columns(path: &[sp::Ident], scope: &Scope, at: Position) -> Result<Vec<Item>> {
-    if let ([only], Some(qualifier)) = (path, &scope.qualifier)
-        && only.value == *qualifier
+    if let [only] = path
+        && let Some(table) = scope.tables_of(&only.value).next()
     {
         let columns = super::rel::columns(&scope.schema).into_iter().zip(&scope.schema.fields);
+        let columns = columns.take(table.columns.end).skip(table.columns.start);
         return Ok(columns.map(|(expr, f)| Item { expr, name: f.name.clone(), at }).collect());
     }
     let row = scope.resolve(path, at)?;

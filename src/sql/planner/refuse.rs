@@ -49,12 +49,6 @@ pub fn select(select: &sp::Select, here: Position) -> Result<()> {
             here,
         );
     }
-    if let Some(second) = select.from.get(1) {
-        return unsupported("joins are not supported", JOIN, at(second, here));
-    }
-    if let Some(join) = select.from.first().and_then(|f| f.joins.first()) {
-        return unsupported("joins are not supported", JOIN, at(&join.relation, here));
-    }
     if let Some(window) = select.named_window.first() {
         return unsupported(
             "WINDOW is not supported",
@@ -86,13 +80,13 @@ pub fn select(select: &sp::Select, here: Position) -> Result<()> {
     Ok(())
 }
 
-const JOIN: &str = "write the inputs to one table, or UNION ALL them with the same columns and aggregate in windows";
-
 /// Kinds of tables in `FROM`.
 pub fn factor(factor: &TableFactor, here: Position) -> Result<()> {
     match factor {
-        TableFactor::Table { version: Some(_), .. } => {
-            unsupported("FOR SYSTEM_TIME AS OF (a temporal join) is not supported", JOIN, here)
+        TableFactor::Table { version: Some(version), .. }
+            if !matches!(version, sp::TableVersion::ForSystemTimeAsOf(_)) =>
+        {
+            unsupported("this form of table version is not part of Flink SQL", "use FOR SYSTEM_TIME AS OF", here)
         }
         TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
             unsupported("TABLESAMPLE is not supported", "filter with WHERE", here)
@@ -114,8 +108,12 @@ pub fn factor(factor: &TableFactor, here: Position) -> Result<()> {
         TableFactor::Derived { lateral: true, .. } | TableFactor::Function { .. } => {
             unsupported("LATERAL is not supported", "use scalar functions", here)
         }
-        TableFactor::UNNEST { .. } => unsupported("UNNEST is not supported", "read array elements with array[1]", here),
-        TableFactor::NestedJoin { .. } => unsupported("joins are not supported", JOIN, here),
+        TableFactor::UNNEST { with_offset: true, .. } => {
+            unsupported("WITH OFFSET is not part of Flink SQL", "use WITH ORDINALITY", here)
+        }
+        TableFactor::NestedJoin { alias: Some(_), .. } => {
+            unsupported("a name for a join in parentheses is not supported", "name the tables in it", here)
+        }
         TableFactor::MatchRecognize { .. } => {
             unsupported("MATCH_RECOGNIZE is not supported", "aggregate with GROUP BY window_start, window_end", here)
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
-use crate::graph::{RankSpec, WindowAggregateSpec, WindowTableSpec};
+use crate::graph::{JoinCondition, RankSpec, UnnestSpec, WindowAggregateSpec, WindowTableSpec};
 use crate::sql::ast::Position;
 use crate::types::{DataType, Schema, TypeKind};
 
@@ -22,6 +22,8 @@ pub enum Rel {
     WindowTable { input: Box<Rel>, spec: WindowTableSpec, schema: Schema },
     WindowAggregate { input: Box<Rel>, spec: WindowAggregateSpec, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
+    Join(Join),
+    Unnest(Unnest),
     Rank(Rank),
 }
 
@@ -41,6 +43,32 @@ pub struct Calc {
     pub filter: Option<Expr>,
     pub projection: Vec<Expr>,
     pub schema: Schema,
+}
+
+/// Joins two inputs; its columns are `condition.output` of left and right columns.
+#[derive(Debug, Clone)]
+pub struct Join {
+    pub left: Box<Rel>,
+    pub right: Box<Rel>,
+    pub condition: JoinCondition,
+    pub form: JoinForm,
+    pub schema: Schema,
+}
+
+/// Gives each row once per element of a collection; its columns are `spec.output` of the input's and the elements'.
+#[derive(Debug, Clone)]
+pub struct Unnest {
+    pub input: Box<Rel>,
+    pub spec: UnnestSpec,
+    pub schema: Schema,
+}
+
+/// How long a join keeps rows; the columns are those of each input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinForm {
+    Regular,
+    Interval { left_time: usize, right_time: usize, lower_ms: i64, upper_ms: i64 },
+    Temporal { left_time: usize, right_time: usize },
 }
 
 /// A window's columns.
@@ -75,7 +103,9 @@ impl Rel {
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
-            | Rel::Union { schema, .. } => schema,
+            | Rel::Union { schema, .. }
+            | Rel::Join(Join { schema, .. })
+            | Rel::Unnest(Unnest { schema, .. }) => schema,
         }
     }
     /// The output's columns, to be renamed.
@@ -87,7 +117,9 @@ impl Rel {
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
-            | Rel::Union { schema, .. } => schema,
+            | Rel::Union { schema, .. }
+            | Rel::Join(Join { schema, .. })
+            | Rel::Unnest(Unnest { schema, .. }) => schema,
         }
     }
     /// The relations that it reads, in the order of its inputs.
@@ -101,6 +133,8 @@ impl Rel {
                 vec![input]
             }
             Rel::Union { inputs, .. } => inputs.iter().collect(),
+            Rel::Join(Join { left, right, .. }) => vec![left, right],
+            Rel::Unnest(Unnest { input, .. }) => vec![input],
         }
     }
     /// [`Rel::inputs`], to be changed.
@@ -114,6 +148,8 @@ impl Rel {
                 vec![input]
             }
             Rel::Union { inputs, .. } => inputs.iter_mut().collect(),
+            Rel::Join(Join { left, right, .. }) => vec![left, right],
+            Rel::Unnest(Unnest { input, .. }) => vec![input],
         }
     }
     /// All columns as expressions.

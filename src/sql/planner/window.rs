@@ -149,7 +149,7 @@ impl QueryBinder<'_> {
             if name != "__PARTITION_BY" {
                 return unsupported("ORDER BY of a window's input is not supported", "leave it out", at);
             }
-            let scope = Scope { qualifier: None, schema: input.rel.schema().clone() };
+            let scope = Scope::new(None, input.rel.schema().clone());
             let mut columns = Vec::with_capacity(keys.len());
             for key in keys {
                 let at = place::position(key).unwrap_or(at);

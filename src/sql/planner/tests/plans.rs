@@ -53,6 +53,10 @@ fn shown(sql: &str) -> String {
                 OperatorKind::Sink(_) => "sink",
                 OperatorKind::WindowRank(_) => "window rank",
                 OperatorKind::Values { .. } => "values",
+                OperatorKind::Unnest(_) => "unnest",
+                OperatorKind::Join(_) => "join",
+                OperatorKind::IntervalJoin(_) => "interval_join",
+                OperatorKind::TemporalJoin(_) => "temporal_join",
             })
             .collect();
         let parallelism = vertex.parallelism.map(|p| format!(" x{p}")).unwrap_or_default();

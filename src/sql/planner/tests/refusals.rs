@@ -19,8 +19,8 @@ fn queries_are_refused_at_their_place() {
         ("SELECT DISTINCT price FROM bids".into(), "sql_unsupported", (1, 1), "SELECT DISTINCT"),
         ("SELECT price FROM bids ORDER BY price".into(), "sql_unsupported", (1, 33), "ORDER BY"),
         ("SELECT price FROM bids LIMIT 5".into(), "sql_unsupported", (1, 30), "LIMIT"),
-        ("SELECT 1 FROM bids b JOIN orders o ON b.price = o.quantity".into(), "sql_unsupported", (1, 27), "joins"),
-        ("SELECT 1 FROM bids, orders".into(), "sql_unsupported", (1, 21), "joins"),
+        ("SELECT 1 FROM bids b JOIN orders o".into(), "sql_syntax", (1, 27), "needs ON or USING"),
+        ("SELECT 1 FROM bids LEFT SEMI JOIN orders ON TRUE".into(), "sql_unsupported", (1, 35), "EXISTS"),
         ("SELECT price, COUNT(*) FROM bids GROUP BY price".into(), "sql_unsupported", (1, 43), "without windows"),
         ("SELECT COUNT(*) FROM bids".into(), "sql_unsupported", (1, 1), "without windows"),
         (
@@ -42,12 +42,13 @@ fn queries_are_refused_at_their_place() {
             "processing time",
         ),
         ("SELECT SUM(price) OVER (ORDER BY ts) FROM bids".into(), "sql_unsupported", (1, 8), "OVER"),
-        ("SELECT 1 FROM bids WHERE EXISTS (SELECT 1 FROM orders)".into(), "sql_unsupported", (1, 34), "EXISTS"),
+        ("SELECT ts FROM bids b JOIN orders o ON TRUE".into(), "sql_ambiguous_column", (1, 8), "b.ts or o.ts"),
+        ("SELECT 1 FROM bids JOIN bids ON TRUE".into(), "sql_ambiguous_table", (1, 25), "two tables 'bids'"),
         (
-            "SELECT 1 FROM bids WHERE price IN (SELECT quantity FROM orders)".into(),
+            "SELECT 1 FROM bids WHERE price = 1 OR EXISTS (SELECT 1 FROM orders)".into(),
             "sql_unsupported",
-            (1, 26),
-            "IN with a subquery",
+            (1, 47),
+            "only in WHERE",
         ),
         ("SELECT (SELECT 1 FROM orders) FROM bids".into(), "sql_unsupported", (1, 9), "scalar subquery"),
         (
