@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -356,6 +357,10 @@ async fn a_stop_whose_sinks_fail_keeps_its_savepoint_and_says_so() {
         let server = Server::start_with(&places, &[("HOLDFAST_FAIL_AT", "sink-commit:1")]);
         let more = json!({ "checkpointing": { "interval_ms": 0 }, "restart": { "strategy": restart } });
         let job = start(&server, dir.path(), more).await;
+        // Until something is staged there is nothing to publish.
+        while files_below(&job.out).is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let (_, savepoint) = server.post(&format!("/api/v1/jobs/{}/stop", job.id), &json!({})).await;
         let path = format!("/api/v1/savepoints/{}", text(&savepoint, "id"));
         let savepoint = wait_snapshot(&server, &path).await;
