@@ -40,6 +40,7 @@ pub async fn convert(
                 prefix: format!("{}/state/{}-{}", savepoint_prefix(to.id), operator.id, subtask.subtask),
                 threads: to.threads,
                 inline_threshold_bytes: DEFAULT_INLINE_THRESHOLD_BYTES,
+                keep: None,
                 progress: Arc::clone(progress),
             };
             subtask.keyed = Some(upload_entries(image, &destination, Arc::clone(shared)).await?.keyed);

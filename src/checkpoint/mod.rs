@@ -20,6 +20,7 @@
 pub mod canonical;
 pub mod convert;
 pub mod copy;
+pub mod local;
 pub mod manifest;
 pub mod pending;
 pub mod progress;

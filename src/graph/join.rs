@@ -78,6 +78,9 @@ pub struct JoinSpec {
     pub condition: JoinCondition,
     pub left_key: JoinInputKey,
     pub right_key: JoinInputKey,
+    /// How long a row is kept after it was added, ms, of each input; 0 = for ever (`table.exec.state.ttl`).
+    pub left_ttl_ms: u64,
+    pub right_ttl_ms: u64,
 }
 
 /// An interval join in event time: `right + lower_ms <= left <= right + upper_ms`.

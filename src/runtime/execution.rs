@@ -26,8 +26,11 @@ use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
 use crate::operator::current_watermark::{self, CurrentWatermarkOperator};
-use crate::operator::join::JoinOperator;
+use crate::operator::expand::ExpandOperator;
+use crate::operator::group_aggregate::GroupAggregateOperator;
+use crate::operator::join::{IntervalJoinOperator, JoinOperator, TemporalJoinOperator};
 use crate::operator::key_hasher::KeyHasher;
+use crate::operator::replicate::ReplicateOperator;
 use crate::operator::session::SessionAggregateOperator;
 use crate::operator::unnest::UnnestOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
@@ -489,14 +492,32 @@ impl Opener<'_> {
                     .with_context(&self.context),
                 )
             }
+            OperatorKind::GroupAggregate(group) => {
+                Box::new(GroupAggregateOperator::open(group, input, &operator.output, &self.state_context(operator))?)
+            }
+            OperatorKind::Expand(expand) => Box::new(ExpandOperator::new(expand, &operator.output, &self.context)?),
+            OperatorKind::Replicate(replicate) => Box::new(ReplicateOperator::new(replicate)),
             OperatorKind::Unnest(unnest) => Box::new(UnnestOperator::new(unnest, &operator.output, &self.context)?),
             OperatorKind::Join(join) => {
                 let state = self.state_context(operator);
                 Box::new(JoinOperator::open(join, two(inputs)?, &operator.output, &self.context, &state)?)
             }
-            OperatorKind::IntervalJoin(_) | OperatorKind::TemporalJoin(_) => {
-                return Err(Error::internal("a plan with joins in time"));
-            }
+            OperatorKind::IntervalJoin(join) => Box::new(IntervalJoinOperator::open(
+                join,
+                two(inputs)?,
+                &operator.output,
+                &self.context,
+                &self.state_context(operator),
+                self.operator_state(operator.id),
+            )?),
+            OperatorKind::TemporalJoin(join) => Box::new(TemporalJoinOperator::open(
+                join,
+                two(inputs)?,
+                &operator.output,
+                &self.context,
+                &self.state_context(operator),
+                self.operator_state(operator.id),
+            )?),
             OperatorKind::Sink(sink) => return self.sink(operator, sink, input).map(LinkOperator::Sink),
             OperatorKind::Source(_) | OperatorKind::Values { .. } => {
                 return Err(Error::internal("a source cannot have an input"));

@@ -8,8 +8,12 @@
 //! written yet; 2. `all_in_memory`: RocksDB has no key that memory has not; 3. only complete groups lose or change rows;
 //! 4. after [`RowLists::flush`] RocksDB has every row.
 //!
-//! Stored key: key group u16 BE, then the key ([`super::key_codec`]). Stored value, per row: version byte 1, associations
-//! u32 BE, length of the identity u32 BE, length u32 BE, then identity and row.
+//! With a time to live, a row is as good as removed when it was added (or replaced) so long ago; it is taken out when its
+//! key is looked up, and by [`RowLists::sweep`].
+//!
+//! Stored key: key group u16 BE, then the key ([`super::key_codec`]). Stored value, per row: version byte 2, when it was
+//! added (ms since the epoch, i64 BE; 0 without a time to live), associations u32 BE, length of the identity u32 BE,
+//! length u32 BE, then identity and row.
 
 use std::ops::{ControlFlow, Range};
 
@@ -24,13 +28,15 @@ use crate::graph::key_group::{hash_key, key_group};
 
 /// No group, no entry.
 pub const NONE: u32 = u32::MAX;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes before a stored row.
-const HEAD_BYTES: usize = 13;
+const HEAD_BYTES: usize = 21;
 /// Rows lie in blocks of this size, bytes, so that growing copies nothing.
 const BLOCK_BYTES: usize = 256 << 10;
 /// Lists up to this length are searched one by one.
 const MAX_LINEAR: u32 = 8;
+/// A sweep looks at one of so many parts of the keys.
+const SWEEP_PARTS: u16 = 16;
 /// Removed rows, bytes, below which memory is not compacted.
 const MIN_GARBAGE_BYTES: usize = if cfg!(test) { 64 } else { 1 << 20 };
 /// Empty groups below which the table is not compacted.
@@ -65,6 +71,7 @@ struct Entry {
     group: u32,
     next: u32,
     previous: u32,
+    added_ms: i64,
 }
 
 /// See the module text.
@@ -90,6 +97,11 @@ pub struct RowLists {
     clock: u32,
     /// Leading bytes of keys that do not decide the key group.
     prefix_bytes: usize,
+    /// How long a row lives, ms; 0 = for ever.
+    ttl_ms: i64,
+    now_ms: i64,
+    /// The part of the keys that was swept last.
+    swept: u16,
 }
 
 impl RowLists {
@@ -113,6 +125,73 @@ impl RowLists {
             stored: backend.is_restored(),
             clock: 0,
             prefix_bytes: 0,
+            ttl_ms: 0,
+            now_ms: 0,
+            swept: 0,
+        }
+    }
+
+    /// The same, where rows live for so long; 0 = for ever.
+    pub fn with_ttl(mut self, ttl_ms: u64) -> Self {
+        self.ttl_ms = i64::try_from(ttl_ms).unwrap_or(i64::MAX);
+        self
+    }
+
+    /// Sets the time by which rows expire, ms since the epoch.
+    pub fn set_now(&mut self, now_ms: i64) {
+        self.now_ms = self.now_ms.max(now_ms);
+    }
+
+    /// Takes out what has expired in the next part of the keys, after a flush.
+    pub fn sweep(&mut self, backend: &Backend) -> Result<()> {
+        if self.ttl_ms == 0 {
+            return Ok(());
+        }
+        self.swept = (self.swept + 1) % SWEEP_PARTS;
+        let part = |group: &u32| u16::try_from(*group % u32::from(SWEEP_PARTS)).is_ok_and(|p| p == self.swept);
+        let groups: Vec<u32> = (0u32..).take(self.groups.len()).filter(part).collect();
+        self.expire(&groups);
+        self.flush(backend)?;
+        if self.all_in_memory {
+            return Ok(());
+        }
+        for key_group in backend.key_groups().filter(|g| g % SWEEP_PARTS == self.swept) {
+            let mut expired = Vec::new();
+            backend.scan(self.table, &key_group.to_be_bytes(), |key, value| {
+                let mut lives = false;
+                each_stored(value, |row| {
+                    lives |= !self.has_expired(row.added_ms);
+                    Ok(())
+                })?;
+                if !lives {
+                    expired.push(key.to_vec());
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            let mut writes = backend.writes(self.table)?;
+            expired.iter().try_for_each(|key| writes.delete(key))?;
+            writes.commit()?;
+        }
+        Ok(())
+    }
+
+    fn has_expired(&self, added_ms: i64) -> bool {
+        self.ttl_ms > 0 && added_ms.saturating_add(self.ttl_ms) <= self.now_ms
+    }
+
+    /// Takes expired rows out of these groups: they are the first ones.
+    fn expire(&mut self, groups: &[u32]) {
+        if self.ttl_ms == 0 {
+            return;
+        }
+        for group in groups {
+            let Some(found) = self.groups.get(*group as usize).filter(|g| g.flags & COMPLETE != 0) else { continue };
+            let mut entry = found.first;
+            while entry != NONE && self.has_expired(self.entries[entry as usize].added_ms) {
+                let next = self.entries[entry as usize].next;
+                self.remove(entry);
+                entry = next;
+            }
         }
     }
 
@@ -159,6 +238,7 @@ impl RowLists {
         if self.all_in_memory {
             self.keys.lookup(keys, groups)?;
             self.touch(groups);
+            self.expire(groups);
             return Ok(());
         }
         self.groups(keys, groups)?;
@@ -176,6 +256,7 @@ impl RowLists {
             }
         }
         if wanted.is_empty() {
+            self.expire(groups);
             return Ok(());
         }
         let (data, ends) = self.stored_keys(&wanted);
@@ -185,6 +266,7 @@ impl RowLists {
                 self.prepend(group, &value)?;
             }
         }
+        self.expire(groups);
         Ok(())
     }
 
@@ -354,8 +436,8 @@ impl RowLists {
                     if !key.get(2..).is_some_and(within) {
                         return Ok(ControlFlow::Break(()));
                     }
-                    each_stored(value, |bytes, identity, associations| {
-                        visit(bytes.get(identity as usize..).unwrap_or_default(), associations)
+                    each_stored(value, |row| {
+                        visit(row.bytes.get(row.identity as usize..).unwrap_or_default(), row.associations)
                     })?;
                     Ok(ControlFlow::Continue(()))
                 })?;
@@ -449,13 +531,16 @@ impl RowLists {
             stored: self.stored,
             clock: self.clock,
             prefix_bytes: self.prefix_bytes,
+            ttl_ms: self.ttl_ms,
+            now_ms: self.now_ms,
+            swept: self.swept,
         };
         for (to, from) in (0u32..).zip(kept) {
             let old = self.groups[*from as usize];
             next.groups.push(Group { first: NONE, last: NONE, length: 0, pending: NONE, ..old });
             for entry in self.entries(*from) {
                 let found = self.entries[entry as usize];
-                let copy = next.place(to, self.bytes_of(&found), found.identity, found.associations)?;
+                let copy = next.place(to, self.bytes_of(&found), found.identity, found.associations, found.added_ms)?;
                 next.link_last(copy);
             }
         }
@@ -503,17 +588,18 @@ impl RowLists {
     }
 
     fn allocate(&mut self, group: u32, row: &[u8], identity: &Identity<'_>, associations: u32) -> Result<u32> {
+        let added = if self.ttl_ms > 0 { self.now_ms } else { 0 };
         match identity {
-            Identity::Row => self.place(group, row, length_of(row)?, associations),
+            Identity::Row => self.place(group, row, length_of(row)?, associations, added),
             Identity::Key(key) => {
                 let bytes = [*key, row].concat();
-                self.place(group, &bytes, length_of(key)?, associations)
+                self.place(group, &bytes, length_of(key)?, associations, added)
             }
         }
     }
 
     /// Copies bytes into memory and makes an entry of them, not yet in a list.
-    fn place(&mut self, group: u32, bytes: &[u8], identity: u32, associations: u32) -> Result<u32> {
+    fn place(&mut self, group: u32, bytes: &[u8], identity: u32, associations: u32, added_ms: i64) -> Result<u32> {
         let fits = self.blocks.last().is_some_and(|b| b.capacity() - b.len() >= bytes.len());
         if !fits {
             let block = Vec::with_capacity(bytes.len().max(BLOCK_BYTES));
@@ -525,7 +611,7 @@ impl RowLists {
         let start = u32::try_from(target.len()).map_err(|_| too_many())?;
         target.extend_from_slice(bytes);
         let length = length_of(bytes)?;
-        let made = Entry { block, start, length, identity, associations, group, next: NONE, previous: NONE };
+        let made = Entry { block, start, length, identity, associations, group, next: NONE, previous: NONE, added_ms };
         Ok(match self.free {
             NONE => {
                 self.entries.push(made);
@@ -567,8 +653,8 @@ impl RowLists {
         let found = &mut self.groups[group as usize];
         (found.first, found.last, found.length) = (NONE, NONE, 0);
         self.empty_groups += usize::from(list.length > 0);
-        each_stored(value, |bytes, identity, associations| {
-            let entry = self.place(group, bytes, identity, associations)?;
+        each_stored(value, |row| {
+            let entry = self.place(group, row.bytes, row.identity, row.associations, row.added_ms)?;
             self.link_last(entry);
             Ok(())
         })?;
@@ -602,6 +688,7 @@ impl RowLists {
     fn write_entry(&self, entry: u32, out: &mut Vec<u8>) {
         let found = &self.entries[entry as usize];
         out.push(VERSION);
+        out.extend_from_slice(&found.added_ms.to_be_bytes());
         out.extend_from_slice(&found.associations.to_be_bytes());
         out.extend_from_slice(&found.identity.to_be_bytes());
         out.extend_from_slice(&found.length.to_be_bytes());
@@ -637,14 +724,27 @@ impl<'a> Identity<'a> {
     }
 }
 
-/// Visits the rows of a stored list: identity and row, the length of the identity, associations.
-fn each_stored(value: &[u8], mut visit: impl FnMut(&[u8], u32, u32) -> Result<()>) -> Result<()> {
+/// A stored row.
+struct Stored<'v> {
+    /// Identity and row.
+    bytes: &'v [u8],
+    /// The length of the identity.
+    identity: u32,
+    associations: u32,
+    added_ms: i64,
+}
+
+/// Visits the rows of a stored list.
+fn each_stored(value: &[u8], mut visit: impl FnMut(Stored<'_>) -> Result<()>) -> Result<()> {
     let short = || malformed("a stored list of rows is cut off");
     let mut rest = value;
     while !rest.is_empty() {
         let (head, after) = rest.split_first_chunk::<HEAD_BYTES>().ok_or_else(short)?;
         let number = |at: Range<usize>| head.get(at).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-        let (Some(associations), Some(identity), Some(length)) = (number(1..5), number(5..9), number(9..13)) else {
+        let added = head.get(1..9).and_then(|b| b.try_into().ok()).map(i64::from_be_bytes);
+        let (Some(added_ms), Some(associations), Some(identity), Some(length)) =
+            (added, number(9..13), number(13..17), number(17..21))
+        else {
             return Err(short());
         };
         if head[0] != VERSION {
@@ -654,7 +754,7 @@ fn each_stored(value: &[u8], mut visit: impl FnMut(&[u8], u32, u32) -> Result<()
             return Err(malformed("a stored row is shorter than its identity"));
         }
         let (bytes, after) = after.split_at_checked(length as usize).ok_or_else(short)?;
-        visit(bytes, identity, associations)?;
+        visit(Stored { bytes, identity, associations, added_ms })?;
         rest = after;
     }
     Ok(())

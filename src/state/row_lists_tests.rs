@@ -141,7 +141,51 @@ fn stored_bytes_are_these() {
             Ok(std::ops::ControlFlow::Continue(()))
         })
         .unwrap();
-    let value =
-        [&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 2][..], b"ab", &[1, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 4], b"krow"];
+    let head = |associations: u8, identity: u8, length: u8| {
+        let mut head = [0; HEAD_BYTES];
+        (head[0], head[12], head[16], head[20]) = (2, associations, identity, length);
+        head
+    };
+    let value = [&head(0, 2, 2)[..], b"ab", &head(7, 1, 4), b"krow"];
     assert_eq!(stored, vec![(b"\x01\0\0\0\x05key 1".to_vec(), value.concat())]);
+}
+
+#[test]
+fn rows_expire() {
+    let root = test_dir();
+    let codec = KeyCodec::new(vec![DataType::Utf8]).unwrap();
+    let backend = Backend::open(&context(root.path().join("0"), vec![]), &[TABLE], "test").unwrap();
+    let mut lists = RowLists::open(&backend, TABLE, codec.clone(), 128).with_ttl(100);
+    let mut groups = Vec::new();
+    let both = keys(&codec, &[1, 2]);
+    let lengths = |lists: &RowLists, groups: &[u32]| groups.iter().map(|g| lists.length(*g)).collect::<Vec<_>>();
+    for (now, spill, sweeps, expected) in
+        [(1000, false, 0, [1, 1]), (1050, true, 0, [2, 2]), (1100, false, 0, [2, 2]), (1200, true, 40, [1, 1])]
+    {
+        lists.set_now(now);
+        for _ in 0..sweeps {
+            lists.sweep(&backend).unwrap();
+        }
+        lists.groups(&both, &mut groups).unwrap();
+        groups.clone().into_iter().for_each(|g| lists.push(g, b"row", Identity::Row, 0).unwrap());
+        if spill {
+            lists.keep_budget(&backend, 0).unwrap();
+        }
+        lists.lookup(&backend, &both, &mut groups).unwrap();
+        assert_eq!(lengths(&lists, &groups), expected, "at {now}");
+    }
+    // What is only in RocksDB is deleted there too.
+    lists.keep_budget(&backend, 0).unwrap();
+    lists.set_now(2000);
+    for _ in 0..SWEEP_PARTS {
+        lists.sweep(&backend).unwrap();
+    }
+    let mut left = 0;
+    backend
+        .scan(TABLE, &[], |_, _| {
+            left += 1;
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+    assert_eq!(left, 0);
 }

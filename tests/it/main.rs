@@ -8,6 +8,8 @@ mod kill_loop;
 mod lifecycle;
 mod malformed;
 mod oracle;
+mod restore;
 mod savepoints;
 mod support;
 mod tidy;
+mod upgrade;

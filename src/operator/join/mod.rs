@@ -9,24 +9,30 @@
 //!
 //! State: per input the rows by join key, in RocksDB tables `left` and `right` ([`crate::state::row_lists`]). A row is
 //! found again by all of its columns, or by a unique key of its input if that has one, under which a new row replaces
-//! the old one (Flink's `JoinRecordStateViews`).
+//! the old one (Flink's `JoinRecordStateViews`). With `table.exec.state.ttl` a row is forgotten so long after it was added;
+//! nothing is emitted then, as in Flink.
 
+mod interval;
 mod pairs;
 mod side;
+mod temporal;
 
 use arrow::buffer::NullBuffer;
 use arrow::record_batch::RecordBatch;
 
 use super::{Collector, Operator, OperatorMetrics, OperatorSnapshot};
-use crate::error::Result;
+use crate::clock::now_ms;
+use crate::error::{Error, Result};
 use crate::expr::EvalContext;
 use crate::graph::{JoinKind, JoinSpec};
 use crate::state::row_lists::{NONE, RowLists};
 use crate::state::{Backend, StateContext};
 use crate::types::Schema;
 use crate::types::row_kind::{self, DELETE, INSERT, adds};
+pub use interval::IntervalJoinOperator;
 pub use pairs::{Changes, Emitter, Matches, Residual, columns_of, number};
-pub use side::{Side, SideKeys};
+pub use side::{Side, SideKeys, SideWriter};
+pub use temporal::TemporalJoinOperator;
 
 const LEFT: &str = "left";
 const RIGHT: &str = "right";
@@ -43,6 +49,7 @@ pub struct JoinOperator {
     right: Side,
     backend: Backend,
     budget_bytes: usize,
+    has_ttl: bool,
     /// Scratch: the groups of a batch's keys, of its own side and of the other.
     mine: Vec<u32>,
     theirs: Vec<u32>,
@@ -67,10 +74,13 @@ impl JoinOperator {
             Side::layout(&spec.left_key, left),
             Side::layout(&spec.right_key, right)
         );
+        let ttls = [spec.left_ttl_ms, spec.right_ttl_ms];
         let backend = Backend::open(state, &[LEFT, RIGHT], &layout)?;
         let side = |table, input: usize, key, schema, counts| {
             let keys = SideKeys::new(condition, input, schema)?;
-            Side::open(&backend, table, keys, key, schema, state.max_parallelism, counts)
+            let mut side = Side::open(&backend, table, keys, key, schema, state.max_parallelism, counts)?;
+            side.lists = side.lists.with_ttl(ttls[input]);
+            Ok::<_, Error>(side)
         };
         let kind = condition.kind;
         Ok(JoinOperator {
@@ -82,9 +92,20 @@ impl JoinOperator {
             right: side(RIGHT, 1, &spec.right_key, right, kind.keeps_right())?,
             backend,
             budget_bytes: state.memory_budget_bytes,
+            has_ttl: ttls != [0, 0],
             mine: Vec::new(),
             theirs: Vec::new(),
         })
+    }
+}
+
+impl JoinOperator {
+    fn set_now(&mut self) {
+        if self.has_ttl {
+            let now = now_ms();
+            self.left.lists.set_now(now);
+            self.right.lists.set_now(now);
+        }
     }
 }
 
@@ -111,6 +132,7 @@ impl Operator for JoinOperator {
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        self.set_now();
         let (batch, kinds) = row_kind::split(batch)?;
         let kinds = kinds.as_ref().map(|k| &k.values()[..]);
         let (mine, theirs) = match input {
@@ -126,6 +148,7 @@ impl Operator for JoinOperator {
             self.theirs.iter_mut().zip(matchable.iter()).filter(|(_, m)| !m).for_each(|(g, _)| *g = NONE);
         }
         let columns = columns_of(&batch);
+        let by = mine.identity_columns(&columns);
         let mut step = Step { kind: self.kind, input, kinds, matchable, changes: Changes::default() };
         let mut start = 0;
         while start < batch.num_rows() {
@@ -137,7 +160,8 @@ impl Operator for JoinOperator {
             if let Some(residual) = self.residual.as_ref().filter(|_| !matches.slots.is_empty()) {
                 matches.filter(residual, &batch, start, input == 0, self.arity)?;
             }
-            step.run(start, mine, &columns, &self.mine[start..end], theirs, &matches)?;
+            let writer = mine.writer(&columns, by.as_deref())?;
+            step.run(start, writer, &self.mine[start..end], theirs, &matches)?;
             let changes = std::mem::take(&mut step.changes);
             self.emitter.emit(&changes, input, &columns, &matches.columns, out)?;
             start = end;
@@ -146,8 +170,11 @@ impl Operator for JoinOperator {
     }
 
     fn snapshot(&mut self, _checkpoint_id: u64) -> Result<OperatorSnapshot> {
-        self.left.lists.flush(&self.backend)?;
-        self.right.lists.flush(&self.backend)?;
+        self.set_now();
+        for lists in [&mut self.left.lists, &mut self.right.lists] {
+            lists.flush(&self.backend)?;
+            lists.sweep(&self.backend)?;
+        }
         Ok(OperatorSnapshot { keyed: Some(self.backend.snapshot()?), operator_state: None })
     }
 
@@ -182,13 +209,11 @@ impl Step<'_> {
     fn run(
         &mut self,
         first: usize,
-        mine: &mut Side,
-        columns: &[arrow::array::ArrayRef],
+        mut writer: SideWriter<'_, '_>,
         groups: &[u32],
         theirs: &mut Side,
         matches: &Matches,
     ) -> Result<()> {
-        let mut writer = mine.writer(columns)?;
         for (position, group) in groups.iter().enumerate() {
             let row = first + position;
             let kind = self.kinds.map_or(INSERT, |k| k[row]);

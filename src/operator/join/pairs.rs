@@ -1,12 +1,12 @@
 //! Pairs of a batch's rows with kept rows of the other input, and the rows emitted for them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, UInt32Array, new_null_array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use hashbrown::HashMap;
 
 use crate::connector::MAX_BATCH_ROWS;
 use crate::error::{Error, Result};

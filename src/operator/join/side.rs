@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::graph::{JoinCondition, JoinInputKey};
 use crate::state::Backend;
 use crate::state::key_codec::{KeyBatch, KeyCodec};
-use crate::state::row_codec::RowCodec;
+use crate::state::row_codec::{RowCodec, RowEncoder};
 use crate::state::row_lists::{Identity, RowLists};
 use crate::types::Schema;
 use crate::types::row_kind::adds;
@@ -128,10 +128,18 @@ impl Side {
         self.lists.read(backend, &taken)
     }
 
-    /// Writes rows of a batch to the state.
-    pub fn writer<'a>(&mut self, columns: &'a [ArrayRef]) -> Result<SideWriter<'_, 'a>> {
+    /// The columns of a batch by which its rows are found again.
+    pub fn identity_columns(&self, columns: &[ArrayRef]) -> Option<Vec<ArrayRef>> {
+        self.identity.as_ref().map(|(of, _)| of.iter().map(|c| columns[*c].clone()).collect())
+    }
+
+    /// Writes rows of a batch to the state; `by` are its [`Side::identity_columns`].
+    pub fn writer<'a>(&mut self, columns: &'a [ArrayRef], by: Option<&'a [ArrayRef]>) -> Result<SideWriter<'_, 'a>> {
         let rows = self.rows.encoder(columns)?;
-        let by = self.identity.as_ref().map(|(of, _)| of.iter().map(|c| columns[*c].clone()).collect::<Vec<_>>());
+        let by = match (&self.identity, by) {
+            (Some((_, codec)), Some(columns)) => Some(codec.encoder(columns)?),
+            _ => None,
+        };
         Ok(SideWriter { side: self, rows, by, row: Vec::new(), key: Vec::new() })
     }
 }
@@ -139,8 +147,8 @@ impl Side {
 /// See [`Side::writer`].
 pub struct SideWriter<'s, 'a> {
     side: &'s mut Side,
-    rows: crate::state::row_codec::RowEncoder<'a>,
-    by: Option<Vec<ArrayRef>>,
+    rows: RowEncoder<'a>,
+    by: Option<RowEncoder<'a>>,
     row: Vec<u8>,
     key: Vec<u8>,
 }
@@ -150,13 +158,13 @@ impl SideWriter<'_, '_> {
     pub fn write(&mut self, row: usize, group: u32, kind: i8, matches: u32) -> Result<()> {
         self.row.clear();
         self.rows.write(row, &mut self.row);
-        let identity = match (&self.by, &self.side.identity) {
-            (Some(columns), Some((_, codec))) => {
+        let identity = match &self.by {
+            Some(by) => {
                 self.key.clear();
-                codec.encoder(columns)?.write(row, &mut self.key);
+                by.write(row, &mut self.key);
                 Identity::Key(&self.key)
             }
-            _ => Identity::Row,
+            None => Identity::Row,
         };
         let lists = &mut self.side.lists;
         let replaces = matches!(identity, Identity::Key(_));

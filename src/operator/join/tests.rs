@@ -27,7 +27,7 @@ fn spec(kind: JoinKind, keys: [JoinInputKey; 2], residual: bool) -> JoinSpec {
     let condition =
         JoinCondition { kind, keys: vec![JoinKey { left: 0, right: 0, null_safe: false }], residual, output };
     let [left_key, right_key] = keys;
-    JoinSpec { condition, left_key, right_key }
+    JoinSpec { condition, left_key, right_key, left_ttl_ms: 0, right_ttl_ms: 0 }
 }
 
 fn output(spec: &JoinSpec) -> Schema {

@@ -164,9 +164,6 @@ pub fn build(kind: JoinKind, inputs: Inputs, fields: Vec<Field>, environment: &E
             None => (JoinForm::Regular, condition),
         },
     };
-    if form != JoinForm::Regular {
-        return unsupported("joins in time are not supported", "leave out the bounds on time", at);
-    }
     let mut sides = [Computed::new(arity), Computed::new(right_arity)];
     let (mut keys, mut residual) = (Vec::new(), Vec::new());
     for condition in rest {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::rel::{Join, Rel};
+use super::rel::{Join, Rank, Rel};
 use crate::expr::Expr;
 use crate::graph::{JoinInputKey, JoinKind};
 
@@ -36,7 +36,14 @@ pub fn unique_keys(rel: &Rel) -> Vec<UniqueKey> {
             let window = spec.properties.iter().position(|p| matches!(p, P::Start | P::End | P::Time));
             window.map(|w| (0..spec.keys.len()).chain([base + w]).collect()).into_iter().collect()
         }
+        // Its grouping columns come first.
+        Rel::GroupAggregate { spec, .. } => vec![(0..spec.keys.len()).collect()],
         Rel::Join(join) => of_join(join),
+        Rel::Rank(rank) => {
+            let mut found = unique_keys(&rank.input);
+            found.extend(of_rank(rank));
+            found
+        }
         _ => vec![],
     })
 }
@@ -59,7 +66,19 @@ pub fn upsert_keys(rel: &Rel) -> Vec<UniqueKey> {
             let holds = |key: &UniqueKey| sides.iter().flatten().any(|side| side.iter().all(|c| key.contains(c)));
             unique_keys(rel).into_iter().filter(|key| holds(key)).collect()
         }
+        Rel::Rank(rank) => of_rank(rank).into_iter().collect(),
         other => unique_keys(other),
+    }
+}
+
+/// The partition of a rank, with the number where there may be several.
+fn of_rank(rank: &Rank) -> Option<UniqueKey> {
+    let spec = &rank.spec;
+    let number = rank.input.schema().fields.len();
+    match (spec.first == spec.last, spec.number) {
+        (true, _) => Some(spec.partition_by.clone()),
+        (false, true) => Some(spec.partition_by.iter().copied().chain([number]).collect()),
+        (false, false) => None,
     }
 }
 

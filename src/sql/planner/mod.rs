@@ -29,6 +29,7 @@ mod rank;
 mod refuse;
 mod rel;
 pub mod scope;
+mod set_operation;
 mod subquery;
 mod time;
 mod window;

@@ -68,9 +68,12 @@ impl Scalars<'_> {
     }
 }
 
+/// The columns that stand for scalar subqueries.
+const SCALARS: std::ops::Range<usize> = SUBQUERY_BASE..SUBQUERY_BASE + (1 << 20);
+
 /// Whether an expression reads a scalar subquery.
 pub fn has_scalar(expr: &Expr) -> bool {
-    rel::any_column(expr, |i| (SUBQUERY_BASE..expression::AGGREGATE_BASE).contains(&i))
+    rel::any_column(expr, |i| SCALARS.contains(&i))
 }
 
 fn is_correlated(expr: &Expr) -> bool {
@@ -285,7 +288,7 @@ fn is_plain(select: &sp::Select) -> bool {
 /// Moves scalar subqueries to the columns behind `arity` others.
 pub fn place_scalars(expr: &Expr, arity: usize) -> Expr {
     rel::substitute(expr, &mut |index, data_type| {
-        let is_scalar = (SUBQUERY_BASE..expression::AGGREGATE_BASE).contains(&index);
+        let is_scalar = SCALARS.contains(&index);
         Expr::column(if is_scalar { index - SUBQUERY_BASE + arity } else { index }, data_type.clone())
     })
 }

@@ -2,6 +2,8 @@
 
 mod changelogs;
 mod functions;
+mod ids;
+mod joins;
 mod plans;
 mod refusals;
 mod scripts;
@@ -38,6 +40,10 @@ CREATE TABLE docs (
 CREATE TABLE sensors (
   id STRING, v DOUBLE, at_ms BIGINT, at AS TO_TIMESTAMP_LTZ(at_ms, 3), WATERMARK FOR at AS at
 ) WITH ('connector' = 'filesystem', 'path' = '/sensors', 'format' = 'json');
+CREATE TABLE rates (currency STRING, rate DECIMAL(10, 4), ts TIMESTAMP(3), WATERMARK FOR ts AS ts, PRIMARY KEY (currency) NOT ENFORCED)
+  WITH ('connector' = 'filesystem', 'path' = '/rates', 'format' = 'json');
+CREATE TABLE lists (id INT, tags ARRAY<STRING>, m MAP<STRING, INT>, rs ARRAY<ROW<x INT, y STRING>>)
+  WITH ('connector' = 'filesystem', 'path' = '/lists', 'format' = 'json');
 CREATE TABLE lines (a INT, b STRING, c DOUBLE, d AS a + 1) WITH ('connector' = 'filesystem', 'path' = '/lines', 'format' = 'csv');
 CREATE TABLE counts (bidder BIGINT, n BIGINT NOT NULL, window_start TIMESTAMP(3), window_end TIMESTAMP(3))
   WITH ('connector' = 'filesystem', 'path' = '/counts', 'format' = 'json');
