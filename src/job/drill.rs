@@ -13,7 +13,7 @@ use crate::checkpoint::progress::Transfer;
 use crate::checkpoint::restore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ActionId, JobId, SnapshotId};
-use crate::metadata::{Action, ActionKind, Job, Snapshot, SnapshotKind, SnapshotStatus};
+use crate::metadata::{Action, ActionKind, Job, Snapshot, SnapshotFormat, SnapshotKind, SnapshotStatus};
 use crate::state::RestoredState;
 use crate::state::inspect::{TableKeys, inspect};
 use crate::storage::Store;
@@ -96,6 +96,17 @@ pub async fn sweep(context: &Context) {
 }
 
 async fn choose(context: &Context, job: JobId, wanted: Option<SnapshotId>) -> Result<Snapshot> {
+    let snapshot = find(context, job, wanted).await?;
+    if snapshot.details.format != SnapshotFormat::Native {
+        return Err(Error::conflict(
+            "snapshot_not_native",
+            format!("snapshot {} is not in RocksDB's own files, which a drill opens; verify it instead", snapshot.id),
+        ));
+    }
+    Ok(snapshot)
+}
+
+async fn find(context: &Context, job: JobId, wanted: Option<SnapshotId>) -> Result<Snapshot> {
     let Some(id) = wanted else {
         let newest = context.metadata.latest_for_recovery(job).await?;
         return newest.ok_or_else(|| {

@@ -2,5 +2,6 @@
 
 pub mod postgres;
 pub mod proxy;
+pub mod query;
 pub mod s3;
 pub mod server;
