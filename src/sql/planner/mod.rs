@@ -28,6 +28,7 @@ pub mod query;
 mod rank;
 mod refuse;
 mod rel;
+mod scalar_subquery;
 pub mod scope;
 mod subquery;
 mod time;
