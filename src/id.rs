@@ -68,6 +68,10 @@ id_type!(
     OperatorId
 );
 id_type!(
+    /// One upgrade of a job.
+    UpgradeId
+);
+id_type!(
     /// One export, import or verification of a savepoint.
     OperationId
 );

@@ -189,6 +189,7 @@ CREATE TABLE job_upgrades (
     failure      TEXT,
     created_ms   BIGINT NOT NULL,
     started_ms   BIGINT,
+    start_attempt BIGINT,
     ended_ms     BIGINT,
     CONSTRAINT job_upgrades_version UNIQUE (job_id, to_version)
 );

@@ -84,6 +84,16 @@ pub struct StateFile {
     pub content: FileContent,
 }
 
+impl StateFile {
+    /// Bytes of the object that holds it.
+    pub fn object_bytes(&self) -> u64 {
+        match &self.content {
+            FileContent::Packed { object_bytes, .. } => *object_bytes,
+            FileContent::Inline(_) | FileContent::Object(_) => self.bytes,
+        }
+    }
+}
+
 /// Where a file's bytes are.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -18,6 +18,7 @@
 //! This module knows no threads and no channels; `job` carries acknowledgements here from `runtime`.
 
 pub mod copy;
+pub mod local;
 pub mod manifest;
 pub mod pending;
 pub mod progress;

@@ -8,12 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::Value;
 
+use super::local::{LocalFiles, LocalImage, Transferred};
 use super::manifest::{FileContent, KeyedState, Manifest, StateFile, sha256_hex};
 use super::progress::Transfer;
 use super::upload::{KnownFiles, shareable};
 use crate::error::{Error, Result};
-use crate::graph::{JobGraph, key_group};
+use crate::graph::{JobGraph, OperatorKind, key_group};
 use crate::id::OperatorId;
+use crate::metadata::SnapshotTrigger;
 use crate::state::RestoredState;
 use crate::storage::Store;
 
@@ -85,7 +87,8 @@ pub fn plan(
         graph.vertices.iter().flat_map(|v| &v.operators).map(|o| o.id).collect();
     let mut plan = RestorePlan::new();
     for operator in &manifest.operators {
-        let has_state = operator.subtasks.iter().any(|s| s.keyed.is_some() || s.operator_state.is_some());
+        let has_state = operator.subtasks.iter().any(|s| s.keyed.is_some() || s.operator_state.is_some())
+            && !is_published_sink(manifest, operator.id);
         if !known.contains(&operator.id) {
             if has_state && !allow_non_restored {
                 return Err(Error::conflict(
@@ -118,6 +121,13 @@ pub fn plan(
     Ok(plan)
 }
 
+/// Whether an operator is a sink whose output is all published: of the savepoint that a job stopped with, because the job
+/// ends only when its sinks have committed. Dropping it loses nothing.
+fn is_published_sink(manifest: &Manifest, id: OperatorId) -> bool {
+    let operator = manifest.plan.vertices.iter().flat_map(|v| &v.operators).find(|o| o.id == id);
+    manifest.trigger == SnapshotTrigger::Stop && operator.is_some_and(|o| matches!(o.kind, OperatorKind::Sink(_)))
+}
+
 /// One operator's state on the local disk.
 #[derive(Debug, Default)]
 pub struct LocalOperator {
@@ -128,9 +138,8 @@ pub struct LocalOperator {
     pub known: Vec<KnownFiles>,
 }
 
-/// Downloads what `plan` needs into `dir`, verifying length and checksum of every file. `share` says whether the
-/// snapshot's objects may be referenced by the job's next checkpoints (its own checkpoint) or not (a savepoint, another
-/// job's).
+/// Downloads what `plan` needs into `dir`, verifying length and checksum of every file, without local recovery; see
+/// [`Download`].
 pub async fn download(
     plan: RestorePlan,
     store: &Store,
@@ -139,32 +148,90 @@ pub async fn download(
     share: bool,
     progress: &Transfer,
 ) -> Result<HashMap<OperatorId, LocalOperator>> {
-    let mut local = HashMap::new();
-    let images = plan.values().flat_map(|o| &o.keyed).flatten();
-    progress.expect(images.flat_map(|(_, image)| &image.files).map(|f| f.bytes).sum());
-    for (id, operator) in plan {
-        let mut users: BTreeMap<usize, usize> = BTreeMap::new();
-        operator.keyed.iter().flatten().for_each(|(old, _)| *users.entry(*old).or_default() += 1);
-        let mut keyed = Vec::with_capacity(operator.keyed.len());
-        let mut known = Vec::with_capacity(operator.keyed.len());
-        for (new, images) in operator.keyed.iter().enumerate() {
-            let mut restored = Vec::with_capacity(images.len());
-            for (old, image) in images {
-                let folder = dir.join(format!("{id}-{old}-{new}"));
-                download_image(image, store, &folder, threads, progress).await?;
-                restored.push(RestoredState { dir: folder, key_groups: image.key_groups.clone() });
+    let transferred = Transferred::default();
+    Download { store, dir, threads, share, local: None, transferred: &transferred, progress }.run(plan).await
+}
+
+/// How a snapshot comes to the local disk.
+pub struct Download<'a> {
+    pub store: &'a Store,
+    /// The folder that it goes to.
+    pub dir: &'a Path,
+    /// Parallel transfers.
+    pub threads: usize,
+    /// Whether the snapshot's objects may be referenced by the job's next checkpoints (its own newest checkpoint) or not
+    /// (a savepoint, another job's).
+    pub share: bool,
+    /// The files that are still there, and the snapshot's number, under which they are kept.
+    pub local: Option<(&'a LocalFiles, u64)>,
+    pub transferred: &'a Transferred,
+    /// Who watches.
+    pub progress: &'a Transfer,
+}
+
+impl Download<'_> {
+    /// Brings what `plan` needs; the length and checksum of every file are verified when this returns.
+    pub async fn run(&self, plan: RestorePlan) -> Result<HashMap<OperatorId, LocalOperator>> {
+        let mut local = HashMap::new();
+        let images = plan.values().flat_map(|o| &o.keyed).flatten();
+        self.progress.expect(images.flat_map(|(_, image)| &image.files).map(|f| f.bytes).sum());
+        for (id, operator) in plan {
+            let mut users: BTreeMap<usize, usize> = BTreeMap::new();
+            operator.keyed.iter().flatten().for_each(|(old, _)| *users.entry(*old).or_default() += 1);
+            let mut keyed = Vec::with_capacity(operator.keyed.len());
+            let mut known = Vec::with_capacity(operator.keyed.len());
+            for (new, images) in operator.keyed.iter().enumerate() {
+                let mut restored = Vec::with_capacity(images.len());
+                for (old, image) in images {
+                    let folder = self.dir.join(format!("{id}-{old}-{new}"));
+                    let kept = self.local.map(|(files, number)| files.image(number, id, *old));
+                    self.image(image, kept, &folder).await?;
+                    restored.push(RestoredState { dir: folder, key_groups: image.key_groups.clone() });
+                }
+                let in_place = match images.as_slice() {
+                    [(old, image)] if self.share && users.get(old) == Some(&1) => Some(image),
+                    _ => None,
+                };
+                let shared = in_place.map(|image| shareable(image).map(|f| (f.name.clone(), f.clone())).collect());
+                known.push(shared.unwrap_or_default());
+                keyed.push(restored);
             }
-            let in_place = share && images.len() == 1 && users.get(&images[0].0) == Some(&1);
-            known.push(if in_place {
-                shareable(&images[0].1).map(|f| (f.name.clone(), f.clone())).collect()
-            } else {
-                KnownFiles::new()
-            });
-            keyed.push(restored);
+            local.insert(id, LocalOperator { operator_state: operator.operator_state, keyed, known });
         }
-        local.insert(id, LocalOperator { operator_state: operator.operator_state, keyed, known });
+        Ok(local)
     }
-    Ok(local)
+
+    async fn image(&self, image: &KeyedState, kept: Option<PathBuf>, folder: &Path) -> Result<()> {
+        tokio::fs::create_dir_all(folder).await.map_err(|e| disk(folder, &e))?;
+        let missing = match kept {
+            Some(dir) => self.link(image, dir, folder).await,
+            None => image.files.iter().collect(),
+        };
+        self.transferred.add_remote(missing.iter().map(|f| f.bytes).sum());
+        download_files(missing, self.store, folder, self.threads, self.progress).await
+    }
+
+    /// Links what is still there; answers the rest.
+    async fn link<'i>(&self, image: &'i KeyedState, dir: PathBuf, folder: &Path) -> Vec<&'i StateFile> {
+        let kept = LocalImage { dir, transferred: self.transferred };
+        let links: Vec<_> = image
+            .files
+            .iter()
+            .map(|file| {
+                let kept = kept.clone();
+                let target = folder.join(&file.name);
+                async move {
+                    if kept.link(file, &target).await {
+                        self.progress.advance(file.bytes);
+                        return None;
+                    }
+                    Some(file)
+                }
+                .boxed()
+            })
+            .collect();
+        futures::stream::iter(links).buffer_unordered(self.threads.max(1)).filter_map(async |f| f).collect().await
+    }
 }
 
 /// Downloads the files of one image into a folder, which is created.
@@ -176,9 +243,19 @@ pub async fn download_image(
     progress: &Transfer,
 ) -> Result<()> {
     tokio::fs::create_dir_all(folder).await.map_err(|e| disk(folder, &e))?;
+    download_files(image.files.iter().collect(), store, folder, threads, progress).await
+}
+
+async fn download_files(
+    files: Vec<&StateFile>,
+    store: &Store,
+    folder: &Path,
+    threads: usize,
+    progress: &Transfer,
+) -> Result<()> {
     let mut packs: BTreeMap<&str, Vec<&StateFile>> = BTreeMap::new();
     let mut alone = Vec::new();
-    for file in &image.files {
+    for file in files {
         match &file.content {
             FileContent::Packed { object, .. } => packs.entry(object).or_default().push(file),
             FileContent::Object(_) | FileContent::Inline(_) => alone.push(file),

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
+use super::local;
 use super::manifest::{FileContent, KeyedState, StateFile, sha256_hex};
 use super::progress::Transfer;
 use crate::error::{Error, Result};
@@ -46,6 +47,8 @@ pub struct Destination {
     pub threads: usize,
     /// Files up to this size go into the manifest.
     pub inline_threshold_bytes: u64,
+    /// Where the image goes after its upload, for local recovery; else it is deleted.
+    pub keep: Option<PathBuf>,
     /// Who watches.
     pub progress: Arc<Transfer>,
 }
@@ -58,10 +61,15 @@ pub struct Uploaded {
     pub new_bytes: u64,
 }
 
-/// Stores `snapshot` and deletes its folder. `known` is empty for a savepoint, which must stand alone.
+/// Stores `snapshot` and deletes its folder, or moves it to where it is kept. `known` is empty for a savepoint, which must stand alone.
 pub async fn upload(snapshot: StateSnapshot, destination: &Destination, known: Arc<KnownFiles>) -> Result<Uploaded> {
     let result = upload_files(&snapshot, destination, &known).await;
     let dir = snapshot.dir;
+    if let (Ok(_), Some(to)) = (&result, &destination.keep)
+        && local::keep(&dir, to).await
+    {
+        return result;
+    }
     // The image is only hard links; what is left of it goes with the attempt's folder.
     let _ = tokio::fs::remove_dir_all(&dir).await;
     result
@@ -302,6 +310,7 @@ mod tests {
             prefix: format!("jobs/j/shared/1-{n}/o-0"),
             threads: 2,
             inline_threshold_bytes: DEFAULT_INLINE_THRESHOLD_BYTES,
+            keep: None,
             progress: Arc::default(),
         };
         let mut names: Vec<String> = (0..30).map(|n| format!("{n:06}.sst")).collect();

@@ -90,6 +90,16 @@ impl Client {
         self.answer(self.request(Method::POST, path)?.json(body)).await
     }
 
+    /// Posts a JSON body with a query.
+    pub async fn post_query<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.answer(self.request(Method::POST, path)?.query(query).json(body)).await
+    }
+
     /// Changes a resource by a JSON body.
     pub async fn patch_json<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T, Failure> {
         self.answer(self.request(Method::PATCH, path)?.json(body)).await

@@ -18,6 +18,7 @@ pub mod migrate;
 pub mod output;
 pub mod pages;
 pub mod progress;
+pub mod recover;
 pub mod savepoint;
 pub mod serve;
 pub mod snapshot;
@@ -65,6 +66,8 @@ enum Command {
     Openapi,
     /// Bring the database's schema to this version and exit
     Migrate(migrate::MigrateArgs),
+    /// Rebuild the database's rows of jobs and snapshots from the store alone
+    Recover(recover::RecoverArgs),
 }
 
 /// Runs the command line of this process.
@@ -91,6 +94,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Sql(args) => sql::run(args).await,
         Command::Openapi => output::print(crate::api::openapi_json().trim_end()),
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Recover(args) => recover::run(args).await,
     }
 }
 
@@ -142,6 +146,8 @@ mod tests {
         check("holdfast job submit -f a.sql --allow-non-restored-state", false);
         check("holdfast job submit -f a.sql --label team=a --label env=b --dry-run --idempotency-key k", true);
         check("holdfast job submit -f a.sql --label team", false);
+        check("holdfast job submit -f a.sql --on-corrupt previous", true);
+        check("holdfast job submit -f a.sql --on-corrupt ignore", false);
         check("holdfast job submit", false);
         check("holdfast job list --status RUNNING,FAILED --output json --server http://h:1", true);
         check("holdfast job --server http://h:1 -o json list", true);
@@ -151,6 +157,12 @@ mod tests {
         check("holdfast job stop x --drain --target file:///t --wait", true);
         check("holdfast job delete x --delete-savepoints", true);
         check("holdfast job restart x --wait", true);
+        check("holdfast job restart x --from 2026-01-31T10:00:00Z --force", true);
+        check("holdfast job upgrade x -f a.sql --dry-run", true);
+        check("holdfast job upgrade x --parallelism 3 --limit 30s --allow-non-restored-state --wait", true);
+        check("holdfast job upgrade", false);
+        check("holdfast job upgrades x", true);
+        check("holdfast job restore abc --claim --force", true);
         check("holdfast job restore abc", true);
         check("holdfast job restore abc -f a.sql --name n --allow-non-restored-state", true);
         check("holdfast job restore abc -f a.sql --job x", false);
@@ -178,6 +190,8 @@ mod tests {
         check("holdfast sql run a.sql --changelog --limit 5 --parallelism 2 --output csv --timeout 1min", true);
         check("holdfast sql run", false);
         check("holdfast openapi", true);
+        check("holdfast recover --scan s3://b/p --start --database-url postgres://h/d -o json", true);
+        check("holdfast recover", false);
         check("holdfast migrate --database-url postgres://h/d", true);
         check("holdfast", false);
         check("holdfast frobnicate", false);

@@ -139,6 +139,18 @@ pub async fn for_snapshot(client: &Client, snapshot: &SnapshotView, limit: Milli
     until(limit, &progress, async || client.get(&path, &[]).await, snapshot_step).await
 }
 
+/// Looks at any resource until it is where it is awaited.
+pub async fn for_resource<T: serde::de::DeserializeOwned>(
+    client: &Client,
+    path: &[&str],
+    what: &str,
+    limit: Millis,
+    decide: impl Fn(&T) -> Step,
+) -> Result<T, Failure> {
+    let progress = Progress::start(what);
+    until(limit, &progress, async || client.get(path, &[]).await, decide).await
+}
+
 async fn until<T>(
     limit: Millis,
     progress: &Progress,

@@ -39,6 +39,8 @@ pub(super) enum Exit {
     Canceled,
     /// The service shuts down.
     Suspended,
+    /// The new version of an upgrade has had its time.
+    UpgradeOver,
     /// Another instance owns the job.
     Fenced,
     Failed {
@@ -51,7 +53,7 @@ pub(super) enum Exit {
 
 /// Why the sources will stand still behind a barrier.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Goal {
+pub(super) enum Goal {
     None,
     EndOfInput,
     Stop,
@@ -100,6 +102,10 @@ pub(super) async fn execute(master: &mut Master, prepared: Prepared) -> Exit {
         prepared.known,
         done,
     );
+    let mut checkpoints = checkpoints;
+    if prepared.checkpoint_now {
+        checkpoints.make_due();
+    }
     let mut attempt = Attempt {
         master,
         checkpoints,
@@ -137,14 +143,14 @@ fn why_ended(exit: &Exit) -> AbortReason {
     match exit {
         Exit::Failed { .. } => AbortReason::TaskFailed,
         Exit::Suspended => AbortReason::Suspended,
-        Exit::Finished | Exit::Stopped | Exit::Canceled | Exit::Fenced => AbortReason::JobEnded,
+        Exit::Finished | Exit::Stopped | Exit::Canceled | Exit::Fenced | Exit::UpgradeOver => AbortReason::JobEnded,
     }
 }
 
 /// One attempt while its subtasks run.
-struct Attempt<'a> {
-    master: &'a mut Master,
-    checkpoints: Checkpoints,
+pub(super) struct Attempt<'a> {
+    pub(super) master: &'a mut Master,
+    pub(super) checkpoints: Checkpoints,
     execution: Execution,
     events: mpsc::UnboundedReceiver<TaskEvent>,
     uploads: mpsc::UnboundedReceiver<UploadDone>,
@@ -152,7 +158,7 @@ struct Attempt<'a> {
     starting: HashSet<TaskId>,
     /// Source subtasks that still have input.
     reading: HashSet<TaskId>,
-    goal: Goal,
+    pub(super) goal: Goal,
     /// Stop-with-drain: asked for, to be taken when all sources are drained.
     draining: Option<(SnapshotSpec, oneshot::Sender<Result<Snapshot>>)>,
     /// The service shuts down: by when this attempt ends, whatever its goal.
@@ -185,6 +191,9 @@ impl Attempt<'_> {
             if let Some(exit) = self.advance().await? {
                 return Ok(exit);
             }
+            if self.master.upgrade_is_over() {
+                return Ok(Exit::UpgradeOver);
+            }
         }
     }
 
@@ -205,6 +214,18 @@ impl Attempt<'_> {
         match command {
             Some(Command::Cancel) => Some(Exit::Canceled),
             Some(Command::Fenced) => Some(Exit::Fenced),
+            Some(Command::Upgrade) => {
+                if self.starting.is_empty()
+                    && let Err(error) = self.stop_for_upgrade().await
+                {
+                    if error.kind == crate::error::ErrorKind::Fenced {
+                        return Some(Exit::Fenced);
+                    }
+                    // The renewal of leases tells it again.
+                    tracing::warn!(job.id = %self.master.job.id, %error, "the savepoint of an upgrade could not be started");
+                }
+                None
+            }
             Some(Command::Shutdown) | None => self.shut_down().await,
             Some(Command::Snapshot { spec, drain, reply }) => {
                 self.snapshot(spec, drain, reply).await;
@@ -301,6 +322,7 @@ impl Attempt<'_> {
             // It had stopped but for the end: the sinks have published the savepoint's output while they opened.
             return Ok(Some(Exit::Stopped));
         }
+        self.go_on_with_upgrade().await?;
         Ok(None)
     }
 
@@ -400,6 +422,7 @@ impl Attempt<'_> {
             self.execution.complete(snapshot.checkpoint_id);
         }
         if snapshot.kind == SnapshotKind::Checkpoint {
+            self.note_checkpoint_for_upgrade();
             self.checkpoints.retire();
         }
     }

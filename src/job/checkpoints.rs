@@ -14,6 +14,7 @@ use super::Context;
 use super::command::SnapshotSpec;
 pub use super::in_flight::{Acknowledgement, UploadDone};
 use super::in_flight::{InFlight, Requested, Shareable, TransferSettings, clean_up, discard_images};
+use crate::checkpoint::local::LocalFiles;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::manifest_key;
 use crate::checkpoint::pending::{AbortReason, Decision, next_trigger_ms};
@@ -157,6 +158,16 @@ impl Checkpoints {
         self.in_flight.iter().map(|f| f.pending.deadline_ms()).min()
     }
 
+    /// Makes the next periodic checkpoint due now.
+    pub fn make_due(&mut self) {
+        self.last_trigger_ms = 0;
+    }
+
+    /// Where the images of this job's checkpoints are kept after their upload.
+    fn local_files(&self) -> LocalFiles {
+        LocalFiles::of_job(&self.context.job_dir(self.job.id))
+    }
+
     /// Notes that the sources were told to drain.
     pub fn set_drained(&mut self) {
         self.drained = true;
@@ -204,9 +215,12 @@ impl Checkpoints {
             threads: usize::try_from(c.transfer_threads).unwrap_or(1),
             inline_threshold_bytes: c.data_inline_threshold_bytes,
         };
+        let local = self.local_files();
         let found = self.in_flight.iter_mut().find(|f| f.checkpoint_id() == acknowledgement.checkpoint_id);
         let unexpected = match found {
-            Some(in_flight) => in_flight.acknowledge(acknowledgement, &self.known, settings, self.done.clone()).err(),
+            Some(in_flight) => {
+                in_flight.acknowledge(acknowledgement, &self.known, settings, &local, self.done.clone()).err()
+            }
             None => Some(acknowledgement),
         };
         if let Some(acknowledgement) = unexpected {
@@ -331,6 +345,8 @@ impl Checkpoints {
                 }
             }
         }
+        let (local, number) = (self.local_files(), manifest.checkpoint_id);
+        tokio::spawn(async move { local.forget_before(number).await });
         // Only a cache: a retirement that is under way must not hold up the sinks' commits.
         if let Ok(mut retention) = self.retention.try_lock() {
             retention.published(manifest);
@@ -381,7 +397,7 @@ impl Checkpoints {
         let (now, why) = (now_ms(), reason.to_string());
         match self.context.metadata.fail_snapshot(snapshot.id, &why, now).await {
             Ok(true) => {
-                clean_up(snapshot.clone(), requested.store, uploads);
+                clean_up(snapshot.clone(), requested.store, uploads, self.local_files());
                 (snapshot.status, snapshot.ended_ms, snapshot.failure) = (SnapshotStatus::Failed, Some(now), Some(why));
                 snapshot.uploaded_bytes = subtasks.iter().map(|s| s.uploaded_bytes).sum();
                 self.record(CheckpointStatistics::new(snapshot, 0, Some(reason.reason()), subtasks));

@@ -13,6 +13,8 @@ pub enum Command {
     Cancel,
     /// Take a snapshot; answered once its row exists.
     Snapshot { spec: SnapshotSpec, drain: bool, reply: oneshot::Sender<Result<Snapshot>> },
+    /// An upgrade is stored: stop with a savepoint.
+    Upgrade,
     /// The service shuts down: take a last checkpoint and stop.
     Shutdown,
     /// Another process owns the job.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::transfers::Tracking;
+use crate::checkpoint::local::LocalFiles;
 use crate::checkpoint::manifest::{Manifest, OperatorState, SubtaskState};
 use crate::checkpoint::pending::{Decision, Pending};
 use crate::checkpoint::upload::{Destination, KnownFiles, upload};
@@ -112,6 +113,7 @@ impl InFlight {
         acknowledgement: Acknowledgement,
         known: &Shareable,
         settings: TransferSettings,
+        local: &LocalFiles,
         done: mpsc::UnboundedSender<UploadDone>,
     ) -> std::result::Result<(), Acknowledgement> {
         if !self.pending.acknowledge(&acknowledgement.task) {
@@ -135,6 +137,8 @@ impl InFlight {
         if shares {
             self.in_use_from = Some(self.in_use_from.unwrap_or(u64::MAX).min(known.checkpoint_id));
         }
+        // What the job may go on from by itself.
+        let is_kept = self.requested.snapshot.kind == SnapshotKind::Checkpoint || self.requested.stops;
         let parts: Vec<_> = snapshots
             .into_iter()
             .map(|(id, snapshot)| {
@@ -145,6 +149,7 @@ impl InFlight {
                     threads: settings.threads,
                     inline_threshold_bytes: settings.inline_threshold_bytes,
                     progress: self.requested.transfer.transfer(),
+                    keep: is_kept.then(|| local.image(checkpoint_id, id, task.subtask)),
                 };
                 (id, snapshot, destination, files)
             })
@@ -267,11 +272,12 @@ pub(super) fn discard_images(snapshots: Vec<(OperatorId, OperatorSnapshot)>) {
 }
 
 /// Removes the objects of a snapshot that failed, once its uploads have ended. What a crash leaves, the sweep removes.
-pub(super) fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle<()>>) {
+pub(super) fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle<()>>, local: LocalFiles) {
     tokio::spawn(async move {
         for upload in uploads {
             let _ = upload.await;
         }
+        local.forget_one(snapshot.checkpoint_id).await;
         let prefix = snapshot_prefix(&snapshot);
         let removed = async {
             let mut keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::alarms::Alarms;
 use super::attempt::{Exit, execute};
-use super::prepare::prepare;
+use super::prepare::{clean, prepare};
 use super::restart::{RestartDecision, RestartTracker};
 use super::retry::retry;
 use super::status::sources_of;
@@ -15,7 +15,9 @@ use super::{Command, Context};
 use crate::clock::now_ms;
 use crate::error::Error;
 use crate::id::OperatorId;
-use crate::metadata::{DesiredStatus, FailedTask, Job, JobException, JobStatus, Lease, OnCancel};
+use crate::metadata::{
+    DesiredStatus, FailedTask, Job, JobException, JobStatus, Lease, OnCancel, Upgrade, UpgradeStatus,
+};
 use crate::runtime::TaskId;
 use crate::runtime::execution::vertex_parallelism;
 use crate::runtime::metrics::ExecutionMetrics;
@@ -27,6 +29,10 @@ pub struct Master {
     pub lease: Lease,
     pub commands: mpsc::Receiver<Command>,
     pub metrics: Arc<Mutex<ExecutionMetrics>>,
+    /// The job's active upgrade, as of the newest look.
+    pub upgrade: Option<Upgrade>,
+    /// When this process took the job.
+    pub since_ms: i64,
     pub alarms: Alarms,
 }
 
@@ -50,14 +56,25 @@ impl Master {
         if self.job.desired == DesiredStatus::Canceled {
             return Exit::Canceled;
         }
+        if let Err(error) = self.load_upgrade().await {
+            return Exit::Failed { error, task: None, operator: None };
+        }
+        if self.upgrade_is_over() {
+            return Exit::UpgradeOver;
+        }
+        let left_ms = self.upgrade_deadline_ms().map(|at| at.saturating_sub(now_ms()));
+        let limit = left_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
         let prepared = {
-            let preparing = prepare(&self.context, &self.job);
+            let preparing = prepare(&self.context, &self.job, &self.lease);
             tokio::pin!(preparing);
+            let over = tokio::time::sleep(limit.unwrap_or_default());
+            tokio::pin!(over);
             loop {
                 tokio::select! {
                     biased;
                     command = self.commands.recv() => if let Some(exit) = refuse(command) { return exit },
                     prepared = &mut preparing => break prepared,
+                    () = &mut over, if limit.is_some() => return Exit::UpgradeOver,
                 }
             }
         };
@@ -65,9 +82,8 @@ impl Master {
             Ok(prepared) => execute(self, prepared).await,
             Err(error) => Exit::Failed { error, task: None, operator: None },
         };
-        let dir = self.context.job_dir(self.job.id);
-        // The next attempt removes it too.
-        let _ = tokio::fs::remove_dir_all(dir).await;
+        // The next attempt does it too.
+        clean(&self.context.job_dir(self.job.id)).await;
         exit
     }
 
@@ -75,10 +91,18 @@ impl Master {
     async fn conclude(&mut self, exit: Exit, restarts: &mut RestartTracker) -> bool {
         let id = self.job.id;
         match exit {
+            Exit::Stopped if self.upgrade_status() == Some(UpgradeStatus::Savepoint) => {
+                return self.switch(restarts).await;
+            }
+            Exit::UpgradeOver => {
+                let reason = "it did not complete a checkpoint within the limit";
+                return self.roll_back(reason, restarts).await;
+            }
             Exit::Finished | Exit::Stopped => self.end(JobStatus::Finished, None).await,
             Exit::Canceled => self.end(JobStatus::Canceled, None).await,
             Exit::Suspended => self.suspend().await,
             Exit::Fenced => {
+                self.forget_local_files().await;
                 tracing::warn!(job.id = %id, attempt = self.job.attempt, "job is owned by another instance; stopped here")
             }
             Exit::Failed { error, task, operator } => {
@@ -97,7 +121,13 @@ impl Master {
         tracing::info!(job.id = %self.job.id, "job suspended");
     }
 
-    async fn end(&self, status: JobStatus, failure: Option<&str>) {
+    /// The job does not go on here: what is on the working disk is of no use.
+    async fn forget_local_files(&self) {
+        let _ = tokio::fs::remove_dir_all(self.context.job_dir(self.job.id)).await;
+    }
+
+    pub(super) async fn end(&mut self, status: JobStatus, failure: Option<&str>) {
+        self.fail_upgrade(&format!("the job is {status}")).await;
         let keeps = status != JobStatus::Canceled || self.job.settings.checkpointing.on_cancel == OnCancel::Retain;
         if !keeps {
             let mut retention = crate::checkpoint::retention::Retention::new(
@@ -109,6 +139,7 @@ impl Master {
                 tracing::warn!(job.id = %self.job.id, %error, "deleting the cancelled job's checkpoints failed");
             }
         }
+        self.forget_local_files().await;
         if self.set_status(status, failure).await {
             tracing::info!(job.id = %self.job.id, job.name = self.job.name, %status, "job ended");
         }
@@ -130,11 +161,24 @@ impl Master {
         let now = now_ms();
         tracing::error!(job.id = %self.job.id, job.name = self.job.name, attempt = self.job.attempt, task = task.as_ref().map(tracing::field::display), operator = task.as_ref().and_then(|t| t.operator.as_deref()), %error, "job failed");
         let text = error.to_string();
+        let (kind, stop_failed) = (error.kind, error.code == "stop_failed");
         let exception = JobException { job_id: self.job.id, attempt: self.job.attempt, at_ms: now, error, task };
         if let Err(error) = self.context.metadata.insert_exception(&exception).await {
             tracing::warn!(job.id = %self.job.id, %error, "storing the failure failed");
         }
-        let RestartDecision::After(delay_ms) = restarts.failed(now, crate::id::random_jitter()) else {
+        if stop_failed {
+            self.fail_upgrade(&text).await;
+        }
+        let decision = restarts.failed(now, crate::id::random_jitter());
+        let next_try_ms = match decision {
+            RestartDecision::After(delay_ms) => now.saturating_add(i64::try_from(delay_ms).unwrap_or(i64::MAX)),
+            RestartDecision::GiveUp => i64::MAX,
+        };
+        // A checkpoint may have been published meanwhile.
+        if self.load_upgrade().await.is_ok() && self.fails_upgrade(kind, next_try_ms) {
+            return self.roll_back(&text, restarts).await;
+        }
+        let RestartDecision::After(delay_ms) = decision else {
             self.end(JobStatus::Failed, Some(&text)).await;
             return false;
         };
@@ -163,7 +207,7 @@ impl Master {
         self.acquire_again().await
     }
 
-    async fn acquire_again(&mut self) -> bool {
+    pub(super) async fn acquire_again(&mut self) -> bool {
         let owner = self.context.owner();
         let lease_ms = self.context.settings.lease_ms;
         match retry!(self.context.metadata.acquire_job(self.job.id, &owner, lease_ms, now_ms())) {
@@ -197,6 +241,8 @@ fn refuse(command: Option<Command>) -> Option<Exit> {
         Some(Command::Cancel) => Some(Exit::Canceled),
         Some(Command::Shutdown) | None => Some(Exit::Suspended),
         Some(Command::Fenced) => Some(Exit::Fenced),
+        // It is looked for when the job runs.
+        Some(Command::Upgrade) => None,
         Some(Command::Snapshot { reply, .. }) => {
             // The asker may have gone; then nobody needs the answer.
             let _ = reply.send(Err(not_running()));

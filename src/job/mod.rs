@@ -13,12 +13,14 @@ pub mod attempt;
 pub mod checkpoint_settings;
 pub mod checkpoints;
 pub mod command;
+pub mod compatibility;
 mod in_flight;
 pub mod master;
 pub mod operations;
 pub mod preflight;
 pub mod prepare;
 pub mod query;
+pub mod recover;
 pub mod restart;
 pub mod restart_settings;
 pub mod restore_point;
@@ -29,7 +31,9 @@ pub mod settings;
 pub mod statistics;
 pub mod status;
 pub mod supervisor;
+mod switch;
 pub mod transfers;
+pub mod upgrade;
 pub mod watchdog;
 
 use std::collections::HashMap;
@@ -52,6 +56,7 @@ pub use restore_point::RestartRequest;
 pub use service::JobService;
 pub use settings::SubmitRequest;
 pub use transfers::Transfers;
+pub use upgrade::UpgradeRequest;
 
 /// What every part of the job layer needs.
 pub struct Context {

@@ -181,6 +181,7 @@ impl JobService {
             // A full queue means a busy master; it looks at the stored wish at the next renewal of its lease.
             Some(running) => drop(running.commands.try_send(Command::Cancel)),
             None => {
+                self.context.metadata.fail_upgrade(job.id, "the job was cancelled", now_ms()).await?;
                 self.context.metadata.cancel_unowned(job.id, now_ms()).await?;
                 self.context.wake.notify_one();
             }

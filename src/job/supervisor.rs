@@ -110,7 +110,16 @@ fn start_master(context: &Arc<Context>, masters: &mut JoinSet<JobId>, job: Job, 
         .lock()
         .expect("no panic while held")
         .insert(id, RunningJob { commands, metrics: Arc::clone(&metrics), alarms: alarms.clone() });
-    let master = Master { context: Arc::clone(context), job, lease, commands: receiver, metrics, alarms };
+    let master = Master {
+        context: Arc::clone(context),
+        job,
+        lease,
+        commands: receiver,
+        metrics,
+        alarms,
+        upgrade: None,
+        since_ms: now_ms(),
+    };
     masters.spawn(async move {
         // A defect in one job's master is that job's alone: it is taken again, as another attempt.
         if AssertUnwindSafe(master.run()).catch_unwind().await.is_err() {
@@ -132,7 +141,12 @@ async fn renew_leases(context: &Context) {
         Ok(held) => held,
         Err(error) => return tracing::warn!(%error, "renewing leases failed"),
     };
+    // One that another instance stored, or whose message was lost.
+    let to_upgrade = context.metadata.jobs_to_upgrade(&context.owner()).await.unwrap_or_default();
     for (id, job) in running {
+        if to_upgrade.contains(&id) {
+            let _ = job.commands.try_send(Command::Upgrade);
+        }
         if !held.contains(&id) {
             // A master that has just ended its job is gone from the list too; the message then goes nowhere.
             let _ = job.commands.try_send(Command::Fenced);

@@ -37,6 +37,7 @@ mod snapshots;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod upgrades;
 
 use std::future::Future;
 use std::time::Duration;
@@ -48,10 +49,12 @@ use crate::error::{Error, Result};
 
 pub use jobs::{Inserted, JobFilter};
 pub use lease::Lease;
+use model::text_enum;
 pub use model::*;
 pub use operations::Begun;
 pub use savepoints::{SavepointChange, SavepointFilter};
 pub use statistics::*;
+pub use upgrades::{JobVersion, OperatorChange, StateChange, Upgrade, UpgradeStatus};
 
 static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");

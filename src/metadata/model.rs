@@ -29,9 +29,9 @@ macro_rules! text_enum {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
         }
         impl std::str::FromStr for $name {
-            type Err = Error;
-            fn from_str(text: &str) -> Result<Self, Error> {
-                match text { $($text => Ok($name::$variant),)* _ => Err(Error::invalid("invalid_value", format!("'{text}' is none of {}", [$($text),*].join(", ")))) }
+            type Err = crate::error::Error;
+            fn from_str(text: &str) -> Result<Self, crate::error::Error> {
+                match text { $($text => Ok($name::$variant),)* _ => Err(crate::error::Error::invalid("invalid_value", format!("'{text}' is none of {}", [$($text),*].join(", ")))) }
             }
         }
     };

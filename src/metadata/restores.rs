@@ -70,4 +70,47 @@ impl Metadata {
             .await?;
         Ok(changed > 0)
     }
+
+    /// Stores the snapshots of a job whose rows were lost, and where its numbers go on; rows that are there stay.
+    pub async fn insert_recovered_snapshots(&self, job: JobId, snapshots: &[Snapshot], next: u64) -> Result<()> {
+        const INSERT: &str = concat!(
+            "INSERT INTO snapshots (",
+            snapshot_columns!(),
+            ", job_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, FALSE, '{}', NULL, FALSE, $2) ON CONFLICT DO NOTHING"
+        );
+        const NEXT: &str = "UPDATE jobs SET next_checkpoint_id = $2 WHERE id = $1 AND next_checkpoint_id < $2";
+        let next = to_i64("next_checkpoint_id", next)?;
+        let mut rows = Vec::with_capacity(snapshots.len());
+        for s in snapshots {
+            let checkpoint_id = to_i64("checkpoint_id", s.checkpoint_id)?;
+            let attempt = to_i64("attempt", s.attempt)?;
+            rows.push((s, checkpoint_id, attempt, to_i64("state_bytes", s.state_bytes)?));
+        }
+        self.run("storing recovered snapshots", async {
+            on!(self, p => {
+                let mut tx = p.begin_with(self.begin()).await?;
+                for (s, checkpoint_id, attempt, state_bytes) in &rows {
+                    sqlx::query(INSERT)
+                        .bind(s.id.to_string()).bind(job.to_string()).bind(s.kind.as_str()).bind(checkpoint_id)
+                        .bind(attempt).bind(s.status.as_str()).bind(s.trigger.as_str()).bind(&s.location)
+                        .bind(state_bytes).bind(0_i64).bind(s.started_ms).bind(s.ended_ms)
+                        .bind(s.failure.as_deref().map(storable))
+                        .bind(&s.details.job_name).bind(s.details.format.as_str())
+                        .execute(&mut *tx).await?;
+                }
+                sqlx::query(NEXT).bind(job.to_string()).bind(next).execute(&mut *tx).await?;
+                tx.commit().await
+            })
+        })
+        .await
+    }
+
+    /// Lets a recovered job run when a service does; `job_name_taken` if a live job has its name.
+    pub async fn start_recovered(&self, job: JobId, now_ms: i64) -> Result<()> {
+        const SQL: &str = "UPDATE jobs SET status = 'SUSPENDED', desired = 'RUNNING', failure = NULL, ended_ms = NULL, updated_ms = $2 WHERE id = $1 AND status = 'CANCELED'";
+        self.run("starting a recovered job", async {
+            on!(self, p => sqlx::query(SQL).bind(job.to_string()).bind(now_ms).execute(p).await.map(|_| ()))
+        })
+        .await
+    }
 }

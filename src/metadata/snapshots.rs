@@ -11,6 +11,7 @@ use super::holds::{RELEASE, RESTARTED};
 use super::jobs::no_such_job;
 use super::row::{SnapshotRow, convert, id_texts, placeholders, snapshot_columns, storable, to_i64, to_json};
 use super::savepoints::INSERT_LABEL;
+use super::upgrades::COMPLETE_UPGRADE;
 use super::{Lease, Metadata, Snapshot, SnapshotKind, SnapshotStatus};
 
 /// Rows that one cleaning call returns or changes at most; callers repeat until nothing is left.
@@ -19,7 +20,7 @@ pub const MAX_CLEANING_BATCH: usize = 500;
 /// Locks the job's row until the transaction ends, if the lease is still good. Postgres lets a taker of the job wait
 /// for it, so whatever the transaction publishes is seen by the next attempt or not published at all; without the
 /// lock, a slow commit could land after the next attempt chose what to restore.
-const LOCK_IF_HELD: &str = "UPDATE jobs SET updated_ms = $4 WHERE id = $1 AND attempt = $2 AND owner = $3";
+pub(super) const LOCK_IF_HELD: &str = "UPDATE jobs SET updated_ms = $4 WHERE id = $1 AND attempt = $2 AND owner = $3";
 
 impl Metadata {
     /// Hands out the job's next checkpoint id, from 1; never the same one twice.
@@ -120,6 +121,7 @@ impl Metadata {
                     sqlx::query(STOPPED).bind(&job).bind(&id).execute(&mut *tx).await?;
                     sqlx::query(RELEASE).bind(&job).bind(&id).execute(&mut *tx).await?;
                     sqlx::query(RESTARTED).bind(&job).bind(&id).execute(&mut *tx).await?;
+                    sqlx::query(COMPLETE_UPGRADE).bind(&job).bind(&id).bind(now_ms).execute(&mut *tx).await?;
                 }
                 tx.commit().await?;
                 Ok(published)

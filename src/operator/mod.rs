@@ -10,8 +10,11 @@ pub mod aggregate;
 pub mod calc;
 pub mod current_watermark;
 pub mod event_time;
+pub mod expand;
+pub mod group_aggregate;
 pub mod join;
 pub mod key_hasher;
+pub mod replicate;
 pub mod session;
 #[cfg(test)]
 mod test_subtasks;
@@ -27,7 +30,9 @@ pub mod window_table;
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
+use crate::graph::OperatorKind;
 use crate::state::StateSnapshot;
+use crate::types::Schema;
 
 /// Event time in ms since the epoch, before which no more records are expected. `i64::MIN` = none yet, `MAX_WATERMARK` = end.
 pub type Watermark = i64;
@@ -68,6 +73,15 @@ pub trait Operator: Send {
     /// Figures since the operator was opened.
     fn metrics(&self) -> OperatorMetrics {
         OperatorMetrics::default()
+    }
+}
+
+/// What the stored form of an operator's keyed state depends on, where that can be told from the plan; state of another
+/// layout is refused when it is opened.
+pub fn stored_layout(kind: &OperatorKind, input: &Schema) -> Result<Option<String>> {
+    match kind {
+        OperatorKind::WindowAggregate(spec) => window_aggregate::layout(spec, input).map(Some),
+        _ => Ok(None),
     }
 }
 

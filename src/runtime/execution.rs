@@ -26,8 +26,11 @@ use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
 use crate::operator::current_watermark::{self, CurrentWatermarkOperator};
+use crate::operator::expand::ExpandOperator;
+use crate::operator::group_aggregate::GroupAggregateOperator;
 use crate::operator::join::{IntervalJoinOperator, JoinOperator, TemporalJoinOperator};
 use crate::operator::key_hasher::KeyHasher;
+use crate::operator::replicate::ReplicateOperator;
 use crate::operator::session::SessionAggregateOperator;
 use crate::operator::unnest::UnnestOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
@@ -489,6 +492,11 @@ impl Opener<'_> {
                     .with_context(&self.context),
                 )
             }
+            OperatorKind::GroupAggregate(group) => {
+                Box::new(GroupAggregateOperator::open(group, input, &operator.output, &self.state_context(operator))?)
+            }
+            OperatorKind::Expand(expand) => Box::new(ExpandOperator::new(expand, &operator.output, &self.context)?),
+            OperatorKind::Replicate(replicate) => Box::new(ReplicateOperator::new(replicate)),
             OperatorKind::Unnest(unnest) => Box::new(UnnestOperator::new(unnest, &operator.output, &self.context)?),
             OperatorKind::Join(join) => {
                 let state = self.state_context(operator);

@@ -11,10 +11,10 @@ use crate::support::s3;
 use crate::support::server::{Places, Server, sink_lines};
 
 /// Keys of `counting_sql`: with 128 incompressible bytes each, the state is too large to be stored inside a manifest.
-const KEYS: u64 = 997;
+pub const KEYS: u64 = 997;
 
 /// Counts by key over generated rows: event time from a sequence, so that the answer is known.
-fn counting_sql(rows: u64, rate: Option<u64>, to: &Path) -> String {
+pub fn counting_sql(rows: u64, rate: Option<u64>, to: &Path) -> String {
     let rate = rate.map_or(String::new(), |r| format!(", 'rows-per-second' = '{r}'"));
     format!(
         "CREATE TABLE src (n BIGINT, k AS MOD(n, {KEYS}), ts AS TO_TIMESTAMP_LTZ(n * 10, 3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) \
@@ -28,7 +28,7 @@ fn counting_sql(rows: u64, rate: Option<u64>, to: &Path) -> String {
 }
 
 /// The rows that `counting_sql` must write, as (k, n, total) sorted.
-fn counting_answer(rows: u64) -> Vec<(u64, u64, u64)> {
+pub fn counting_answer(rows: u64) -> Vec<(u64, u64, u64)> {
     let mut windows = std::collections::BTreeMap::<(u64, u64), (u64, u64)>::new();
     for n in 0..rows {
         let entry = windows.entry((n * 10 / 30_000, n % KEYS)).or_default();
@@ -39,7 +39,7 @@ fn counting_answer(rows: u64) -> Vec<(u64, u64, u64)> {
     all
 }
 
-fn counted(dir: &Path) -> Vec<(u64, u64, u64)> {
+pub fn counted(dir: &Path) -> Vec<(u64, u64, u64)> {
     let number = |row: &Value, name: &str| row[name].as_u64().unwrap_or_else(|| panic!("{name} in {row}"));
     let rows = sink_lines(dir).into_iter().map(|l| serde_json::from_str::<Value>(&l).unwrap());
     let mut all: Vec<_> = rows.map(|r| (number(&r, "k"), number(&r, "n"), number(&r, "total"))).collect();
@@ -47,7 +47,7 @@ fn counted(dir: &Path) -> Vec<(u64, u64, u64)> {
     all
 }
 
-async fn wait_snapshot(server: &Server, path: &str) -> Value {
+pub async fn wait_snapshot(server: &Server, path: &str) -> Value {
     loop {
         let snapshot = server.get(path).await;
         if snapshot["status"] != "IN_PROGRESS" {
@@ -75,7 +75,7 @@ async fn a_job_runs_to_its_end_with_exact_output() {
     assert_eq!(server.terminate().0, Some(0));
 }
 
-fn files_below(dir: &Path) -> Vec<String> {
+pub fn files_below(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![dir.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -130,7 +130,7 @@ async fn savepoint_and_rescale(places: Places, root: &Path) {
     assert_eq!(server.terminate().0, Some(0));
 }
 
-fn copy_visible(from: &Path, to: &Path) {
+pub fn copy_visible(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         if !entry.file_name().to_string_lossy().starts_with('.') {

@@ -8,5 +8,7 @@ mod kill_loop;
 mod lifecycle;
 mod malformed;
 mod oracle;
+mod restore;
 mod support;
 mod tidy;
+mod upgrade;

@@ -10,3 +10,4 @@ pub mod restart;
 pub mod show;
 pub mod stop;
 pub mod submit;
+pub mod upgrade;

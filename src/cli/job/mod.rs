@@ -4,6 +4,7 @@ mod list;
 mod restore;
 mod stop;
 pub mod submit;
+mod upgrade;
 mod view;
 
 use clap::Subcommand;
@@ -67,6 +68,13 @@ enum JobCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Change the SQL text or settings of a running job; the old version comes back if the new one does not work
+    Upgrade(Box<upgrade::UpgradeArgs>),
+    /// List a job's upgrades, newest first
+    Upgrades {
+        /// The job's id or name
+        job: String,
+    },
     /// Submit a job that starts from a snapshot
     Restore(Box<restore::RestoreArgs>),
 }
@@ -78,6 +86,8 @@ pub async fn run(args: JobArgs) -> Result<(), Failure> {
     match args.command {
         JobCommand::Submit(args) => submit::run(&client, format, &args).await,
         JobCommand::Restore(args) => restore::run(&client, format, &args).await,
+        JobCommand::Upgrade(args) => upgrade::run(&client, format, &args).await,
+        JobCommand::Upgrades { job } => upgrade::print_list(&client, format, &job).await,
         JobCommand::List(args) => list::run(&client, format, &args).await,
         JobCommand::Show { job } => view::print(format, &client.get(&["jobs", &job], &[]).await?),
         JobCommand::Stop(args) => stop::run(&client, format, &args).await,

@@ -74,6 +74,7 @@ fn again(request: SubmitRequest, job: &JobView) -> SubmitRequest {
         checkpointing: Some(checkpointing(&job.checkpointing, interval_ms)),
         restart: request.restart.or_else(|| Some(job.restart.clone())),
         labels: request.labels.or_else(|| Some(job.labels.clone())),
+        on_corrupt: request.on_corrupt.or(Some(job.on_corrupt)),
         ..request
     }
 }

@@ -10,6 +10,7 @@ use crate::cli::units::Millis;
 use crate::cli::wait::{Goal, WaitArgs};
 use crate::job::SubmitRequest;
 use crate::job::settings::{CheckpointingRequest, RestoreRequest};
+use crate::metadata::OnCorrupt;
 
 /// A job to submit.
 #[derive(Debug, clap::Args)]
@@ -42,6 +43,9 @@ pub struct JobOptions {
     /// Time between checkpoints, such as 10s; 0 = off
     #[arg(long, value_name = "DURATION")]
     pub checkpoint_interval: Option<Millis>,
+    /// What to do when the newest snapshot cannot be read: fail, or go on from the previous one [default: fail]
+    #[arg(long, value_name = "WHAT", value_parser = on_corrupt)]
+    pub on_corrupt: Option<OnCorrupt>,
     /// For filtering lists; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
@@ -53,6 +57,10 @@ pub struct JobOptions {
     pub idempotency_key: Option<String>,
     #[command(flatten)]
     pub wait: WaitArgs,
+}
+
+fn on_corrupt(text: &str) -> Result<OnCorrupt, String> {
+    text.parse().map_err(|e: crate::error::Error| e.message)
 }
 
 /// Splits `key=value`; the value may contain more equals signs.
@@ -88,7 +96,7 @@ pub fn request(source: &Source, options: &JobOptions, restore: Option<RestoreReq
         checkpointing,
         restart: None,
         restore,
-        on_corrupt: None,
+        on_corrupt: options.on_corrupt,
         labels,
     }
 }

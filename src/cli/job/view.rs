@@ -2,7 +2,7 @@
 
 use crate::api::model::JobView;
 use crate::cli::failure::Failure;
-use crate::cli::output::{Format, duration, record, show, time, warn};
+use crate::cli::output::{Format, duration, record, show, size, time, warn};
 
 /// Prints one job; its warnings go to standard error.
 pub fn print(format: Format, job: &JobView) -> Result<(), Failure> {
@@ -34,6 +34,13 @@ fn table(job: &JobView) -> String {
     rows.extend(job.started_ms.map(|ms| ("started", time(ms))));
     rows.extend(job.ended_ms.map(|ms| ("ended", time(ms))));
     rows.extend(job.restored_from.clone().map(|from| ("restored from", from)));
+    if job.version > 1 {
+        rows.push(("version", job.version.to_string()));
+    }
+    rows.extend(job.restored.as_ref().map(|r| {
+        let (local, remote) = (size(r.restored_local_bytes), size(r.restored_remote_bytes));
+        ("restored", format!("checkpoint {}: {local} from the disk, {remote} from the store", r.checkpoint_id))
+    }));
     if !job.labels.is_empty() {
         let labels: Vec<String> = job.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         rows.push(("labels", labels.join(", ")));

@@ -53,6 +53,22 @@ pub struct WindowAggregateOperator {
     late_records_dropped: u64,
 }
 
+/// What the stored form of an aggregate's state depends on; state of another layout cannot be opened.
+pub fn layout(spec: &WindowAggregateSpec, input: &Schema) -> Result<String> {
+    let windows = match spec.input {
+        WindowInput::Assign { window, .. } => format!("{window:?}"),
+        WindowInput::Attached { .. } => "attached".to_owned(),
+    };
+    let mut keys = Vec::with_capacity(spec.keys.len());
+    for key in &spec.keys {
+        let field = input.fields.get(*key).ok_or_else(|| Error::internal("a grouping column does not exist"))?;
+        keys.push(field.data_type.kind.regular().to_string());
+    }
+    let aggregates: Vec<String> =
+        spec.aggregates.iter().map(|a| Ok(AggregateType::new(a, input)?.layout())).collect::<Result<_>>()?;
+    Ok(format!("windows [{windows}] by keys [{}] with aggregates [{}]", keys.join(", "), aggregates.join(", ")))
+}
+
 impl WindowAggregateOperator {
     /// Opens the state, fresh or restored. `restored_operator_state` has the values of all old subtasks.
     /// Windows are aligned in UTC unless [`Self::with_context`] says otherwise.
@@ -78,17 +94,7 @@ impl WindowAggregateOperator {
             keys: KeyCodec::new(key_fields.iter().map(|f| f.data_type.to_arrow()).collect())?,
             aggregates: spec.aggregates.iter().map(|a| AggregateType::new(a, input)).collect::<Result<_>>()?,
         };
-        let windows = match spec.input {
-            WindowInput::Assign { window, .. } => format!("{window:?}"),
-            WindowInput::Attached { .. } => "attached".to_owned(),
-        };
-        let key_types: Vec<_> = key_fields.iter().map(|f| f.data_type.kind.regular().to_string()).collect();
-        let aggregates: Vec<_> = of.aggregates.iter().map(AggregateType::layout).collect();
-        let layout = format!(
-            "windows [{windows}] by keys [{}] with aggregates [{}]",
-            key_types.join(", "),
-            aggregates.join(", ")
-        );
+        let layout = layout(spec, input)?;
         Ok(WindowAggregateOperator {
             store: SliceStore::open(&context, of, &layout)?,
             watermark: restored_watermark(restored_operator_state)?,

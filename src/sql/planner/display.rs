@@ -7,8 +7,8 @@ use chrono::DateTime;
 use super::rel::{JoinForm, WindowBounds};
 use crate::expr::{Expr, Scalar};
 use crate::graph::{
-    AggregateCall, AggregateFunction, NullOrder, RankSpec, SortKey, SortOrder, WindowAggregateSpec, WindowInput,
-    WindowKind, WindowProperty, WindowTableSpec,
+    AggregateCall, AggregateFunction, ExpandSpec, GroupAggregateSpec, NullOrder, RankSpec, SortKey, SortOrder,
+    WindowAggregateSpec, WindowInput, WindowKind, WindowProperty, WindowTableSpec,
 };
 use crate::types::{DataType, Schema, TypeKind, timestamp_unit};
 use arrow::datatypes::TimeUnit;
@@ -250,6 +250,30 @@ pub fn window_aggregate(spec: &WindowAggregateSpec, input: &Schema, output: &Sch
     format!("GlobalWindowAggregate({group}window=[{assigned}], select=[{}])", select.join(", "))
 }
 
+/// `GroupAggregate(groupBy=[…], select=[…])`.
+pub fn group_aggregate(spec: &GroupAggregateSpec, input: &Schema, output: &Schema) -> String {
+    let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
+    let keys: Vec<&str> = spec.keys.iter().map(|k| name(*k)).collect();
+    let mut select: Vec<String> = keys.iter().map(|k| (*k).to_owned()).collect();
+    for (call, field) in spec.aggregates.iter().zip(output.fields.iter().skip(keys.len())) {
+        select.push(format!("{} AS {}", aggregate(call, input), field.name));
+    }
+    let group = if keys.is_empty() { String::new() } else { format!("groupBy=[{}], ", keys.join(", ")) };
+    format!("GroupAggregate({group}select=[{}])", select.join(", "))
+}
+
+/// `Expand(projects=[{…}, …])`.
+pub fn expand(spec: &ExpandSpec, input: &Schema, output: &Schema) -> String {
+    let one = |projection: &Vec<Expr>| {
+        let columns = projection.iter().zip(&output.fields).map(|(e, f)| {
+            let text = expr(e, input);
+            if text == f.name { text } else { format!("{text} AS {}", f.name) }
+        });
+        format!("{{{}}}", columns.collect::<Vec<_>>().join(", "))
+    };
+    format!("Expand(projects=[{}])", spec.projections.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
 /// `COUNT(DISTINCT x) FILTER f`.
 pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
     let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
@@ -259,6 +283,13 @@ pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
         AggregateFunction::Min => "MIN",
         AggregateFunction::Max => "MAX",
         AggregateFunction::Avg => "AVG",
+        AggregateFunction::FirstValue => "FIRST_VALUE",
+        AggregateFunction::LastValue => "LAST_VALUE",
+        AggregateFunction::ListAgg => "LISTAGG",
+        AggregateFunction::Collect => "COLLECT",
+        AggregateFunction::ArrayAgg => "ARRAY_AGG",
+        AggregateFunction::JsonArrayAgg { .. } => "JSON_ARRAYAGG",
+        AggregateFunction::JsonObjectAgg { .. } => "JSON_OBJECTAGG",
     };
     let distinct = if call.distinct { "DISTINCT " } else { "" };
     let argument = call.argument.map_or("*", name);

@@ -30,6 +30,7 @@ mod refuse;
 mod rel;
 mod scalar_subquery;
 pub mod scope;
+mod set_operation;
 mod subquery;
 mod time;
 mod window;

@@ -15,8 +15,8 @@ use super::{Environment, SinkQuery, changelog, display, keys, place};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::graph::{
-    CalcSpec, Edge, Exchange, IntervalJoinSpec, JobGraph, JoinSpec, OperatorKind, OperatorSpec, PLAN_VERSION,
-    SourceSpec, TemporalJoinSpec, Vertex, WatermarkSpec, WindowRankSpec,
+    CalcSpec, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec, JobGraph, JoinSpec, OperatorKind, OperatorSpec,
+    PLAN_VERSION, SourceSpec, TemporalJoinSpec, Vertex, WatermarkSpec, WindowRankSpec,
 };
 use crate::id::OperatorId;
 use crate::sql::catalog::{Catalog, TableColumn};
@@ -131,14 +131,38 @@ impl Builder<'_> {
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
             }
             Rel::WindowAggregate { input, spec, schema } => {
+                let path = format!("window_aggregate {}", aggregate_path(spec, input));
                 let input = self.relation(input)?;
                 let name = display::window_aggregate(spec, &input.schema, schema);
-                let path = format!("window_aggregate {}", aggregate_path(spec, &input.schema));
                 let id = self.id(&path, &input.ids);
                 let exchange =
                     if spec.keys.is_empty() { Exchange::Global } else { Exchange::Hash { keys: spec.keys.clone() } };
                 let kind = OperatorKind::WindowAggregate(spec.clone());
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
+            }
+            Rel::GroupAggregate { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::group_aggregate(spec, &input.schema, schema);
+                let id = self.id(&format!("group_aggregate {}", group_path(spec, &input.schema)), &input.ids);
+                let exchange =
+                    if spec.keys.is_empty() { Exchange::Global } else { Exchange::Hash { keys: spec.keys.clone() } };
+                let kind = OperatorKind::GroupAggregate(self.with_options(spec.clone())?);
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
+            }
+            Rel::Expand { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::expand(spec, &input.schema, schema);
+                let id = self.id("expand", &input.ids);
+                let kind = OperatorKind::Expand(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Forward))
+            }
+            Rel::Replicate { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let count = schema.fields.get(spec.count).map_or("?", |f| f.name.as_str());
+                let name = format!("ReplicateRows(count=[{count}])");
+                let id = self.id("replicate", &input.ids);
+                let kind = OperatorKind::Replicate(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Forward))
             }
             Rel::Rank(rank) => {
                 let Some(window) = rank.window.filter(|_| rank.spec.last < u64::MAX) else {
@@ -182,6 +206,16 @@ impl Builder<'_> {
         }
     }
 
+    /// Applies the session's options for state and bundling.
+    fn with_options(&self, mut spec: GroupAggregateSpec) -> Result<GroupAggregateSpec> {
+        let option = |key: &str| self.catalog.options.get(key).map(String::as_str);
+        if let (0, Some(ttl)) = (spec.state_ttl_ms, option(options::STATE_TTL)) {
+            spec.state_ttl_ms = duration::parse_ms(ttl)?;
+        }
+        spec.bundles = option(options::MINI_BATCH).is_some_and(|v| v.eq_ignore_ascii_case("true"));
+        Ok(spec)
+    }
+
     fn join(&mut self, join: &Join) -> Result<Stream> {
         let left = self.relation(&join.left)?;
         let mut right = self.relation(&join.right)?;
@@ -219,7 +253,7 @@ impl Builder<'_> {
 
     /// `table.exec.state.ttl`; 0 = for ever.
     fn state_ttl_ms(&self) -> Result<u64> {
-        self.catalog.options.get("table.exec.state.ttl").map_or(Ok(0), |ttl| duration::parse_ms(ttl))
+        self.catalog.options.get(options::STATE_TTL).map_or(Ok(0), |ttl| duration::parse_ms(ttl))
     }
 
     fn calc(&mut self, calc: &Calc, input: Stream) -> Stream {
@@ -385,6 +419,19 @@ impl Builder<'_> {
     }
 }
 
+/// What decides the form of a group aggregate's state: keys and functions with their types.
+fn group_path(spec: &GroupAggregateSpec, input: &Schema) -> String {
+    let typed =
+        |i: &usize| input.fields.get(*i).map(|f| format!("{} {}", f.name, f.data_type.kind)).unwrap_or_default();
+    let keys: Vec<String> = spec.keys.iter().map(typed).collect();
+    let calls: Vec<String> = spec
+        .aggregates
+        .iter()
+        .map(|c| format!("{} {}", display::aggregate(c, input), c.argument.as_ref().map(typed).unwrap_or_default()))
+        .collect();
+    format!("by [{}] of [{}]", keys.join(", "), calls.join(", "))
+}
+
 /// What decides the form of a join's state: the columns of both inputs, and which of them are keys.
 fn join_path(join: &Join, left: &Schema, right: &Schema) -> String {
     let columns = |schema: &Schema| {
@@ -400,21 +447,31 @@ fn join_path(join: &Join, left: &Schema, right: &Schema) -> String {
     format!("{form} {kind} of [{}] and [{}] on [{}]", columns(left), columns(right), keys.join(", "))
 }
 
-/// What decides the form of an aggregate's state: windows, keys and functions with their types.
-fn aggregate_path(spec: &crate::graph::WindowAggregateSpec, input: &Schema) -> String {
+/// What decides an aggregate's state: windows, keys and functions, with what they are computed from and their types.
+fn aggregate_path(spec: &crate::graph::WindowAggregateSpec, input: &Rel) -> String {
     let window = match &spec.input {
         crate::graph::WindowInput::Assign { window, .. } => format!("{window:?}"),
         crate::graph::WindowInput::Attached { .. } => "attached".to_owned(),
     };
-    let typed =
-        |i: &usize| input.fields.get(*i).map(|f| format!("{} {}", f.name, f.data_type.kind)).unwrap_or_default();
-    let keys: Vec<String> = spec.keys.iter().map(typed).collect();
-    let calls: Vec<String> = spec
-        .aggregates
-        .iter()
-        .map(|c| format!("{} {}", display::aggregate(c, input), c.argument.as_ref().map(typed).unwrap_or_default()))
-        .collect();
+    let keys: Vec<String> = spec.keys.iter().map(|i| origin(input, *i)).collect();
+    let call = |c: &crate::graph::AggregateCall| {
+        let distinct = if c.distinct { "DISTINCT " } else { "" };
+        let argument = c.argument.map_or("*".to_owned(), |i| origin(input, i));
+        let filter = c.filter.map(|i| format!(" FILTER {}", origin(input, i))).unwrap_or_default();
+        format!("{:?}({distinct}{argument}){filter}", c.function)
+    };
+    let calls: Vec<String> = spec.aggregates.iter().map(call).collect();
     format!("{window} by [{}] of [{}]", keys.join(", "), calls.join(", "))
+}
+
+/// What a column is computed from, with its type: names given on the way do not count.
+fn origin(rel: &Rel, column: usize) -> String {
+    let Some(field) = rel.schema().fields.get(column) else { return String::new() };
+    let text = match rel {
+        Rel::Calc(calc) => calc.projection.get(column).map(|e| display::expr(e, calc.input.schema())),
+        _ => None,
+    };
+    format!("{} {}", text.as_ref().unwrap_or(&field.name), field.data_type.kind)
 }
 
 fn identity(rel: &Rel) -> Calc {

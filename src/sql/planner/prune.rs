@@ -11,7 +11,7 @@ use super::need::{self, Layout, Need, Needs, Slot};
 use super::rel::{Calc, Join, JoinForm, Rank, Rel, Scan, Unnest, WindowBounds};
 use super::{Environment, SinkQuery};
 use crate::expr::Expr;
-use crate::graph::{WindowAggregateSpec, WindowInput};
+use crate::graph::{ExpandSpec, GroupAggregateSpec, ReplicateSpec, WindowAggregateSpec, WindowInput};
 use crate::sql::catalog::{Table, TableColumn};
 use crate::types::{DataType, Field, Schema, TypeKind};
 
@@ -154,6 +154,16 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
         }
         Rel::Rank(rank) => prune_rank(rank, needs, scans),
         Rel::WindowAggregate { input, spec, schema } => prune_aggregate(*input, spec, &schema, needs, scans),
+        Rel::GroupAggregate { input, spec, schema } => prune_group(*input, spec, &schema, needs, event_time, scans),
+        Rel::Expand { input, spec, schema } => prune_expand(*input, spec, &schema, needs, event_time, scans),
+        Rel::Replicate { input, spec, schema } => {
+            let mut whole: Needs = needs.keys().map(|i| (*i, Need::All)).collect();
+            whole.insert(spec.count, Need::All);
+            let input = Box::new(exact(*input, &whole, event_time, scans));
+            let (layout, fields) = keep(&schema, whole.keys().copied());
+            let spec = ReplicateSpec { count: layout.index(spec.count) };
+            (Rel::Replicate { input, spec, schema: Schema::new(fields) }, layout)
+        }
         Rel::Union { inputs, schema } => {
             let mut whole: Needs = needs.keys().map(|i| (*i, Need::All)).collect();
             if whole.is_empty() {
@@ -360,6 +370,64 @@ fn prune_values(rows: Vec<Vec<Expr>>, schema: &Schema, needs: &Needs) -> (Rel, L
         .map(|row| row.into_iter().enumerate().filter(|(i, _)| kept.contains(i)).map(|(_, e)| e).collect())
         .collect();
     (Rel::Values { rows, schema: Schema::new(fields) }, layout)
+}
+
+fn prune_group(
+    input: Rel,
+    mut spec: GroupAggregateSpec,
+    schema: &Schema,
+    needs: &Needs,
+    event_time: bool,
+    scans: &mut Scans<'_>,
+) -> (Rel, Layout) {
+    let keys = spec.keys.len();
+    let mut kept: Vec<usize> = (0..keys).collect();
+    let mut aggregates = Vec::new();
+    let all = std::mem::take(&mut spec.aggregates);
+    let count = all.len();
+    for (i, call) in all.into_iter().enumerate() {
+        // Without any other column, one aggregate is the row.
+        if needs.contains_key(&(keys + i)) || (kept.is_empty() && i + 1 == count) {
+            kept.push(keys + i);
+            aggregates.push(call);
+        }
+    }
+    let mut below = Needs::new();
+    let used = aggregates.iter().flat_map(|c| [c.argument, c.filter]).flatten();
+    spec.keys.iter().copied().chain(used).for_each(|column| need::merge_at(&mut below, column, &Need::All));
+    let (input, inner) = prune(input, &below, event_time, scans);
+    for call in &mut aggregates {
+        call.argument = call.argument.map(|a| inner.index(a));
+        call.filter = call.filter.map(|f| inner.index(f));
+    }
+    let keys = spec.keys.iter().map(|k| inner.index(*k)).collect();
+    let spec = GroupAggregateSpec { keys, aggregates, ..spec };
+    let (layout, fields) = keep(schema, kept.into_iter());
+    (Rel::GroupAggregate { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
+}
+
+fn prune_expand(
+    input: Rel,
+    spec: ExpandSpec,
+    schema: &Schema,
+    needs: &Needs,
+    event_time: bool,
+    scans: &mut Scans<'_>,
+) -> (Rel, Layout) {
+    let mut kept: Vec<usize> = needs.keys().copied().collect();
+    if kept.is_empty() {
+        kept.push(0);
+    }
+    let mut below = Needs::new();
+    for expr in spec.projections.iter().flat_map(|p| kept.iter().filter_map(|i| p.get(*i))) {
+        need::collect(expr, &Need::All, &mut below);
+    }
+    let (input, inner) = prune(input, &below, event_time, scans);
+    let remap =
+        |projection: &Vec<Expr>| kept.iter().filter_map(|i| projection.get(*i)).map(|e| inner.remap(e)).collect();
+    let spec = ExpandSpec { projections: spec.projections.iter().map(remap).collect() };
+    let (layout, fields) = keep(schema, kept.iter().copied());
+    (Rel::Expand { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
 }
 
 fn prune_rank(rank: Rank, needs: &Needs, scans: &mut Scans<'_>) -> (Rel, Layout) {

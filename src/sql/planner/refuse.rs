@@ -42,12 +42,8 @@ pub fn select(select: &sp::Select, here: Position) -> Result<()> {
     if !select.optimizer_hints.is_empty() {
         return unsupported("hints are not supported", "leave them out", here);
     }
-    if select.distinct.is_some() {
-        return unsupported(
-            "SELECT DISTINCT is not supported",
-            "use GROUP BY the columns, window_start, window_end over a window table function",
-            here,
-        );
+    if let Some(sp::Distinct::On(_)) = &select.distinct {
+        return unsupported("SELECT DISTINCT ON is not supported", "use GROUP BY with FIRST_VALUE", here);
     }
     if let Some(window) = select.named_window.first() {
         return unsupported(

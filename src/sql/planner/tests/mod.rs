@@ -2,6 +2,7 @@
 
 mod changelogs;
 mod functions;
+mod ids;
 mod joins;
 mod plans;
 mod refusals;
