@@ -17,6 +17,8 @@
 //!
 //! This module knows no threads and no channels; `job` carries acknowledgements here from `runtime`.
 
+pub mod canonical;
+pub mod convert;
 pub mod copy;
 pub mod local;
 pub mod manifest;

@@ -177,7 +177,7 @@ mod tests {
         check("holdfast savepoint label x", false);
         check("holdfast savepoint pin x", true);
         check("holdfast savepoint unpin x", true);
-        check("holdfast savepoint export x --target file:///t --wait", true);
+        check("holdfast savepoint export x --target file:///t --format canonical --wait", true);
         check("holdfast savepoint export x", false);
         check("holdfast savepoint import file:///t --in-place --pin --label a=b --wait", true);
         check("holdfast savepoint verify x", true);

@@ -6,6 +6,8 @@
 
 pub mod join;
 pub mod key_group;
+pub mod pattern;
+pub mod ranking;
 mod state_summary;
 
 use std::collections::BTreeMap;
@@ -90,6 +92,10 @@ pub enum OperatorKind {
     Calc(CalcSpec),
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
+    MatchRecognize(Box<pattern::MatchRecognizeSpec>),
+    TopN(ranking::TopNSpec),
+    KeepFirst(ranking::KeepFirstSpec),
+    TemporalSort(ranking::TemporalSortSpec),
     GroupAggregate(GroupAggregateSpec),
     Expand(ExpandSpec),
     Replicate(ReplicateSpec),
@@ -113,6 +119,10 @@ impl OperatorKind {
             OperatorKind::WindowAggregate(_)
             | OperatorKind::GroupAggregate(_)
             | OperatorKind::WindowRank(_)
+            | OperatorKind::MatchRecognize(_)
+            | OperatorKind::TopN(_)
+            | OperatorKind::KeepFirst(_)
+            | OperatorKind::TemporalSort(_)
             | OperatorKind::Join(_)
             | OperatorKind::IntervalJoin(_)
             | OperatorKind::TemporalJoin(_) => true,

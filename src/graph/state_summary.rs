@@ -57,6 +57,27 @@ impl OperatorKind {
                 keeps: "waiting rows, and versions of the right input by key",
                 bound: StateBound::EventTime,
             }),
+            OperatorKind::MatchRecognize(pattern) => Some(StateSummary {
+                keeps: "rows that wait for the watermark, and partial matches with their rows",
+                bound: match pattern.within_ms {
+                    Some(_) => StateBound::EventTime,
+                    None => StateBound::Unbounded,
+                },
+            }),
+            OperatorKind::TopN(top) => Some(StateSummary {
+                keeps: if top.retracts { "all rows by partition" } else { "the best rows of each partition" },
+                bound: if top.partition_by.is_empty() && !top.retracts {
+                    StateBound::Constant
+                } else {
+                    StateBound::Unbounded
+                },
+            }),
+            OperatorKind::KeepFirst(_) => {
+                Some(StateSummary { keeps: "the keys that have their row", bound: StateBound::Unbounded })
+            }
+            OperatorKind::TemporalSort(_) => {
+                Some(StateSummary { keeps: "rows that wait for the watermark", bound: StateBound::EventTime })
+            }
             _ => None,
         }
     }

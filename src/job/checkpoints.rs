@@ -25,7 +25,8 @@ use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{OperatorId, SnapshotId};
 use crate::metadata::{
-    CheckpointStatistics, Job, Lease, Snapshot, SnapshotDetails, SnapshotKind, SnapshotStatus, SubtaskStatistics,
+    CheckpointStatistics, Job, Lease, Snapshot, SnapshotDetails, SnapshotFormat, SnapshotKind, SnapshotStatus,
+    SubtaskStatistics,
 };
 use crate::runtime::{Barrier, Execution};
 use crate::storage::{PutOutcome, Store};
@@ -138,7 +139,8 @@ impl Checkpoints {
         }
         crash::point("checkpoint-1-row");
         let transfer = self.context.transfers.snapshots.begin(snapshot.id);
-        self.queue.push_back(Requested { snapshot: snapshot.clone(), stops, store, transfer });
+        let entries = (spec.format == SnapshotFormat::Canonical).then(|| Arc::clone(&self.context.shared_memory));
+        self.queue.push_back(Requested { snapshot: snapshot.clone(), stops, store, transfer, entries });
         Ok(snapshot)
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::transfers::Tracking;
+use crate::checkpoint::canonical::upload_entries;
 use crate::checkpoint::local::LocalFiles;
 use crate::checkpoint::manifest::{Manifest, OperatorState, SubtaskState};
 use crate::checkpoint::pending::{Decision, Pending};
@@ -19,6 +20,7 @@ use crate::id::{OperatorId, SnapshotId};
 use crate::metadata::{Job, Snapshot, SnapshotKind, SubtaskStatistics};
 use crate::operator::OperatorSnapshot;
 use crate::runtime::TaskId;
+use crate::state::SharedMemory;
 use crate::storage::Store;
 
 /// Has a row, and waits for its turn.
@@ -28,6 +30,8 @@ pub(super) struct Requested {
     pub stops: bool,
     pub store: Store,
     pub transfer: Tracking<SnapshotId>,
+    /// Reads the images, if it is stored in the canonical format.
+    pub entries: Option<Arc<SharedMemory>>,
 }
 
 /// One operator's stored part of a subtask, and how many of its bytes are new.
@@ -154,12 +158,13 @@ impl InFlight {
                 (id, snapshot, destination, files)
             })
             .collect();
+        let entries = self.requested.entries.clone();
         self.uploads.push(tokio::spawn(async move {
             let since = Instant::now();
             let mut stored = Vec::with_capacity(parts.len());
             let mut failure = None;
             for (operator, snapshot, destination, known) in parts {
-                match store_part(operator, task.subtask, snapshot, &destination, known).await {
+                match store_part(operator, task.subtask, snapshot, &destination, known, entries.clone()).await {
                     Ok(part) => stored.push(part),
                     Err(error) => failure = failure.or(Some(error)),
                 }
@@ -240,10 +245,12 @@ async fn store_part(
     snapshot: OperatorSnapshot,
     to: &Destination,
     known: Arc<KnownFiles>,
+    entries: Option<Arc<SharedMemory>>,
 ) -> Result<UploadedPart> {
-    let uploaded = match snapshot.keyed {
-        Some(image) => Some(upload(image, to, known).await?),
-        None => None,
+    let uploaded = match (snapshot.keyed, entries) {
+        (Some(image), Some(shared)) => Some(upload_entries(image, to, shared).await?),
+        (Some(image), None) => Some(upload(image, to, known).await?),
+        (None, _) => None,
     };
     let new_bytes = uploaded.as_ref().map_or(0, |u| u.new_bytes);
     let state = SubtaskState { subtask, operator_state: snapshot.operator_state, keyed: uploaded.map(|u| u.keyed) };

@@ -9,6 +9,7 @@ mod lifecycle;
 mod malformed;
 mod oracle;
 mod restore;
+mod savepoints;
 mod support;
 mod tidy;
 mod upgrade;

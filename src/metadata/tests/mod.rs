@@ -8,6 +8,7 @@ mod postgres_server;
 mod savepoints;
 mod snapshots;
 mod statistics;
+mod upgrades;
 
 use std::collections::BTreeMap;
 

@@ -1,3 +1,5 @@
+//! Accumulators: values against plain loops, merging, stored bytes.
+
 use super::super::trace::divide_half_up;
 use super::*;
 use AggregateFunction::{Avg, Count, Max, Min, Sum};

@@ -97,10 +97,14 @@ fn accepts(rel: &Rel, input: usize) -> bool {
         | Rel::Union { .. }
         | Rel::GroupAggregate { .. }
         | Rel::Expand { .. }
-        | Rel::Replicate { .. } => true,
-        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => false,
+        | Rel::Replicate { .. }
+        | Rel::Rank(_)
+        | Rel::Unnest(_) => true,
+        Rel::WindowTable { .. }
+        | Rel::WindowAggregate { .. }
+        | Rel::MatchRecognize { .. }
+        | Rel::TemporalSort { .. } => false,
         Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. }),
-        Rel::Unnest(_) => true,
     }
 }
 
@@ -112,7 +116,10 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
         Rel::Scan(scan) => {
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
-        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => ChangelogMode::INSERT_ONLY,
+        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } | Rel::TemporalSort { .. } => {
+            ChangelogMode::INSERT_ONLY
+        }
+        Rel::Rank(rank) => super::rank::produces(rank, all()),
         Rel::GroupAggregate { spec, .. } => {
             let retracts = !all().is_insert_only();
             let update = !spec.aggregates.is_empty();
@@ -145,6 +152,8 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         | Rel::GroupAggregate { .. }
         | Rel::Expand { .. }
         | Rel::Replicate { .. }
+        | Rel::MatchRecognize { .. }
+        | Rel::TemporalSort { .. }
         | Rel::Rank(_) => true,
         // Which elements an update takes away only the row before tells.
         Rel::Unnest(_) => true,
@@ -170,11 +179,13 @@ fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
         | Rel::Union { .. }
         | Rel::WindowTable { .. }
         | Rel::WindowAggregate { .. }
-        | Rel::Rank(_)
+        | Rel::TemporalSort { .. }
+        | Rel::MatchRecognize { .. }
         | Rel::Expand { .. }
         | Rel::Replicate { .. }
         | Rel::Join(_)
         | Rel::Unnest(_) => {}
+        Rel::Rank(rank) => rank.update_before = required,
     }
 }
 
@@ -207,6 +218,8 @@ fn name(rel: &Rel) -> String {
         Rel::WindowTable { spec, input, .. } => {
             format!("WindowTableFunction(window=[{}])", display::window(&spec.window, spec.rowtime, input.schema()))
         }
+        Rel::TemporalSort { spec, input, .. } => display::temporal_sort(&spec.order_by, input.schema()),
+        Rel::MatchRecognize { spec, input, .. } => display::match_recognize(spec, input.schema()),
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
         Rel::GroupAggregate { spec, input, schema } => display::group_aggregate(spec, input.schema(), schema),
         Rel::Expand { .. } => "Expand".to_owned(),

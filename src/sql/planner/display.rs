@@ -6,6 +6,7 @@ use chrono::DateTime;
 
 use super::rel::{JoinForm, WindowBounds};
 use crate::expr::{Expr, Scalar};
+use crate::graph::pattern::{AfterMatch, MatchRecognizeSpec, Pattern, RowsPerMatch};
 use crate::graph::{
     AggregateCall, AggregateFunction, ExpandSpec, GroupAggregateSpec, NullOrder, RankSpec, SortKey, SortOrder,
     WindowAggregateSpec, WindowInput, WindowKind, WindowProperty, WindowTableSpec,
@@ -191,6 +192,7 @@ pub fn rank(spec: &RankSpec, window: Option<WindowBounds>, input: &Schema) -> St
     let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
     let mut text = match window {
         Some(w) => format!("WindowRank(window=[(win_start=[{}], win_end=[{}])], ", name(w.start), name(w.end)),
+        None if !spec.number && spec.partition_by.is_empty() => "SortLimit(".to_owned(),
         None => "Rank(".to_owned(),
     };
     let of_window = |c: &usize| window.is_some_and(|w| *c == w.start || *c == w.end);
@@ -295,6 +297,69 @@ pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
     let argument = call.argument.map_or("*", name);
     let filter = call.filter.map(|f| format!(" FILTER {}", name(f))).unwrap_or_default();
     format!("{function}({distinct}{argument}){filter}")
+}
+
+/// `Match(partitionBy=[…], orderBy=[…], pattern=[…], …)`.
+pub fn match_recognize(spec: &MatchRecognizeSpec, input: &Schema) -> String {
+    let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
+    let keys: Vec<&str> = spec.keys.iter().map(|k| name(*k)).collect();
+    let mut text = "Match(".to_owned();
+    if !keys.is_empty() {
+        let _ = write!(text, "partitionBy=[{}], ", keys.join(", "));
+    }
+    let _ = write!(text, "orderBy=[{}], ", sort_keys(&spec.order, input));
+    let rows = match spec.rows {
+        RowsPerMatch::One => "ONE ROW PER MATCH",
+        RowsPerMatch::All => "ALL ROWS PER MATCH",
+    };
+    let names = |of: &[usize]| {
+        of.iter().filter_map(|v| spec.variables.get(*v)).map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let skip = match &spec.after_match {
+        AfterMatch::ToNextRow => "SKIP TO NEXT ROW".to_owned(),
+        AfterMatch::PastLastRow => "SKIP PAST LAST ROW".to_owned(),
+        AfterMatch::ToFirst(of) => format!("SKIP TO FIRST {}", names(of)),
+        AfterMatch::ToLast(of) => format!("SKIP TO LAST {}", names(of)),
+    };
+    let _ =
+        write!(text, "rowsPerMatch=[{rows}], after=[{skip}], pattern=[{}]", pattern(&spec.pattern, &spec.variables));
+    if let Some(within) = spec.within_ms {
+        let _ = write!(text, ", within=[{}]", ms(within));
+    }
+    text.push(')');
+    text
+}
+
+/// A row pattern as it is written.
+pub fn pattern(pattern: &Pattern, variables: &[String]) -> String {
+    let list = |parts: &[Pattern], between: &str| {
+        parts.iter().map(|p| self::pattern(p, variables)).collect::<Vec<_>>().join(between)
+    };
+    match pattern {
+        Pattern::Variable(variable) => variables.get(*variable).cloned().unwrap_or_default(),
+        Pattern::Concat(parts) => format!("({})", list(parts, " ")),
+        Pattern::Alternation(parts) => format!("({})", list(parts, " | ")),
+        Pattern::Repeat { pattern, min, max, greedy } => {
+            let quantifier = match (min, max) {
+                (0, None) => "*".to_owned(),
+                (1, None) => "+".to_owned(),
+                (0, Some(1)) => "?".to_owned(),
+                (min, None) => format!("{{{min},}}"),
+                (min, Some(max)) => format!("{{{min},{max}}}"),
+            };
+            format!("{}{quantifier}{}", self::pattern(pattern, variables), if *greedy { "" } else { "?" })
+        }
+    }
+}
+
+/// `ts ASC, price DESC NULLS FIRST`.
+pub fn sort_keys(order: &[SortKey], input: &Schema) -> String {
+    order.iter().map(|key| sort_key(key, input)).collect::<Vec<_>>().join(", ")
+}
+
+/// `Sort(orderBy=[…])`.
+pub fn temporal_sort(order: &[SortKey], input: &Schema) -> String {
+    format!("TemporalSort(orderBy=[{}])", sort_keys(order, input))
 }
 
 /// `Correlate(invocation=[UNNEST(…)], joinType=[…], select=[…])`.

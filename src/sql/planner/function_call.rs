@@ -22,6 +22,9 @@ impl Binder<'_> {
         let name = function_name(function);
         let at = place::position(&function.name).unwrap_or(self.here);
         self.here = at;
+        if let Some(navigation) = self.navigation(&name, function) {
+            return navigation;
+        }
         if let (Some(over), "ROW_NUMBER") = (&function.over, name.as_str()) {
             return self.row_number(over, at);
         }

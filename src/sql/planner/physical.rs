@@ -10,10 +10,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::prune::{self, Scans, TableScan};
+use super::rank::Form;
 use super::rel::{Calc, Join, JoinForm, Rel, Scan};
 use super::{Environment, SinkQuery, changelog, display, keys, place};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
+use crate::graph::ranking::KeepFirstSpec;
 use crate::graph::{
     CalcSpec, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec, JobGraph, JoinSpec, OperatorKind, OperatorSpec,
     PLAN_VERSION, SourceSpec, TemporalJoinSpec, Vertex, WatermarkSpec, WindowRankSpec,
@@ -140,6 +142,15 @@ impl Builder<'_> {
                 let kind = OperatorKind::WindowAggregate(spec.clone());
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
             }
+            Rel::MatchRecognize { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::match_recognize(spec, &input.schema);
+                let id = self
+                    .id(&format!("match_recognize {}", display::pattern(&spec.pattern, &spec.variables)), &input.ids);
+                let exchange = exchange(&spec.keys);
+                let kind = OperatorKind::MatchRecognize(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
+            }
             Rel::GroupAggregate { input, spec, schema } => {
                 let input = self.relation(input)?;
                 let name = display::group_aggregate(spec, &input.schema, schema);
@@ -165,19 +176,40 @@ impl Builder<'_> {
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Forward))
             }
             Rel::Rank(rank) => {
-                let Some(window) = rank.window.filter(|_| rank.spec.last < u64::MAX) else {
-                    let what = "ROW_NUMBER outside of windows is not supported";
-                    let instead = "partition it by window_start and window_end, and filter by its number";
-                    return place::unsupported(what, instead, rank.at);
-                };
+                if rank.spec.last == u64::MAX {
+                    let what = "ROW_NUMBER without an upper bound is not supported";
+                    return place::unsupported(what, "filter by its number in the query around it: rn <= 10", rank.at);
+                }
+                let form = super::rank::form(rank, changelog::mode(&rank.input, self.environment));
                 let input = self.relation(&rank.input)?;
-                let name = display::rank(&rank.spec, rank.window, &input.schema);
-                let id = self.id(&name, &input.ids);
-                let exchange = Exchange::Hash { keys: rank.spec.partition_by.clone() };
-                let (window_start, window_end, zoned) = (window.start, window.end, window.zoned);
-                let spec = WindowRankSpec { window_start, window_end, zoned, rank: rank.spec.clone() };
-                let kind = OperatorKind::WindowRank(spec);
+                let window = rank.window.filter(|_| form == Form::Window);
+                let name = display::rank(&rank.spec, window, &input.schema);
+                let id = self.id(&format!("{form:?} {name}"), &input.ids);
+                let keys = rank.spec.partition_by.clone();
+                let exchange = exchange(&keys);
+                let kind = match (form, window) {
+                    (Form::KeepFirst { rowtime }, _) => {
+                        OperatorKind::KeepFirst(KeepFirstSpec { keys, rowtime, number: rank.spec.number })
+                    }
+                    (Form::TopN { ties, by_arrival, retracts }, _) => {
+                        OperatorKind::TopN(super::rank::top_n(rank, ties, by_arrival, retracts))
+                    }
+                    (Form::Window, Some(window)) => OperatorKind::WindowRank(WindowRankSpec {
+                        window_start: window.start,
+                        window_end: window.end,
+                        zoned: window.zoned,
+                        rank: rank.spec.clone(),
+                    }),
+                    (Form::Window, None) => return Err(Error::internal("a window rank without a window")),
+                };
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: rank.schema.clone() }, &exchange))
+            }
+            Rel::TemporalSort { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::temporal_sort(&spec.order_by, &input.schema);
+                let id = self.id(&name, &input.ids);
+                let kind = OperatorKind::TemporalSort(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Global))
             }
             Rel::Union { inputs, schema } => {
                 let mut union = Stream { from: vec![], chain: false, schema: schema.clone(), ids: vec![] };
@@ -417,6 +449,11 @@ impl Builder<'_> {
         *count += 1;
         OperatorId::from_text(&format!("{path} #{count}"))
     }
+}
+
+/// By key, or to one subtask if there is none.
+fn exchange(keys: &[usize]) -> Exchange {
+    if keys.is_empty() { Exchange::Global } else { Exchange::Hash { keys: keys.to_vec() } }
 }
 
 /// What decides the form of a group aggregate's state: keys and functions with their types.

@@ -11,6 +11,7 @@ use super::need::{self, Layout, Need, Needs, Slot};
 use super::rel::{Calc, Join, JoinForm, Rank, Rel, Scan, Unnest, WindowBounds};
 use super::{Environment, SinkQuery};
 use crate::expr::Expr;
+use crate::graph::pattern::MatchRecognizeSpec;
 use crate::graph::{ExpandSpec, GroupAggregateSpec, ReplicateSpec, WindowAggregateSpec, WindowInput};
 use crate::sql::catalog::{Table, TableColumn};
 use crate::types::{DataType, Field, Schema, TypeKind};
@@ -152,8 +153,19 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             }
             (Rel::WindowTable { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
         }
-        Rel::Rank(rank) => prune_rank(rank, needs, scans),
+        Rel::Rank(rank) => prune_rank(rank, needs, event_time, scans),
         Rel::WindowAggregate { input, spec, schema } => prune_aggregate(*input, spec, &schema, needs, scans),
+        Rel::TemporalSort { input, mut spec, .. } => {
+            let mut below = needs.clone();
+            for key in &spec.order_by {
+                need::merge_at(&mut below, key.column, &Need::All);
+            }
+            let (input, layout) = prune(*input, &below, true, scans);
+            spec.order_by.iter_mut().for_each(|key| key.column = layout.index(key.column));
+            let schema = input.schema().clone();
+            (Rel::TemporalSort { input: Box::new(input), spec, schema }, layout)
+        }
+        Rel::MatchRecognize { input, spec, schema } => prune_pattern(*input, spec, schema, scans),
         Rel::GroupAggregate { input, spec, schema } => prune_group(*input, spec, &schema, needs, event_time, scans),
         Rel::Expand { input, spec, schema } => prune_expand(*input, spec, &schema, needs, event_time, scans),
         Rel::Replicate { input, spec, schema } => {
@@ -359,6 +371,25 @@ fn prune_calc(old: Calc, needs: &Needs, event_time: bool, scans: &mut Scans<'_>)
     (calc(input, filter, projection, Schema::new(fields)), layout)
 }
 
+/// All its columns are kept: a calc above drops those that are not needed.
+fn prune_pattern(
+    input: Rel,
+    mut spec: Box<MatchRecognizeSpec>,
+    schema: Schema,
+    scans: &mut Scans<'_>,
+) -> (Rel, Layout) {
+    let mut below = Needs::new();
+    for column in spec.columns_mut() {
+        need::merge_at(&mut below, *column, &Need::All);
+    }
+    let (input, inner) = prune(input, &below, !spec.processing_time, scans);
+    for column in spec.columns_mut() {
+        *column = inner.index(*column);
+    }
+    let (layout, _) = keep(&schema, 0..schema.fields.len());
+    (Rel::MatchRecognize { input: Box::new(input), spec, schema }, layout)
+}
+
 fn prune_values(rows: Vec<Vec<Expr>>, schema: &Schema, needs: &Needs) -> (Rel, Layout) {
     let mut kept: Vec<usize> = needs.keys().copied().collect();
     if kept.is_empty() {
@@ -430,26 +461,28 @@ fn prune_expand(
     (Rel::Expand { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
 }
 
-fn prune_rank(rank: Rank, needs: &Needs, scans: &mut Scans<'_>) -> (Rel, Layout) {
-    let Rank { input, mut spec, window, at, schema } = rank;
+fn prune_rank(rank: Rank, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {
+    let event_time = event_time || rank.window.is_some() || super::rank::may_wait_for_watermarks(&rank);
+    let Rank { input, mut spec, window, update_before, at, schema } = rank;
     let number = input.schema().fields.len();
     let mut below: Needs = needs.iter().filter(|(i, _)| **i < number).map(|(i, need)| (*i, need.clone())).collect();
     let ordered = spec.order_by.iter().map(|key| key.column);
     for column in spec.partition_by.iter().copied().chain(ordered) {
         need::merge_at(&mut below, column, &Need::All);
     }
-    let (input, mut layout) = prune(*input, &below, window.is_some(), scans);
+    let (input, mut layout) = prune(*input, &below, event_time, scans);
     spec.partition_by.iter_mut().for_each(|column| *column = layout.index(*column));
     spec.order_by.iter_mut().for_each(|key| key.column = layout.index(key.column));
     let window =
         window.map(|w| WindowBounds { start: layout.index(w.start), end: layout.index(w.end), zoned: w.zoned });
     let mut fields = input.schema().fields.clone();
-    spec.number = needs.contains_key(&number);
+    spec.number &= needs.contains_key(&number);
     if let (true, Some(field)) = (spec.number, schema.fields.get(number)) {
         layout.columns.insert(number, slot(fields.len(), field.data_type.clone()));
         fields.push(field.clone());
     }
-    (Rel::Rank(Rank { input: Box::new(input), spec, window, at, schema: Schema::new(fields) }), layout)
+    let schema = Schema::new(fields);
+    (Rel::Rank(Rank { input: Box::new(input), spec, window, update_before, at, schema }), layout)
 }
 
 fn prune_aggregate(

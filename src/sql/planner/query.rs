@@ -8,6 +8,7 @@ use sqlparser::ast::{SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, T
 use super::aggregate::Aggregates;
 use super::expression::Binder;
 use super::need::Need;
+use super::order::Ordering;
 use super::place::{self, unsupported};
 use super::rel::{Rel, Scan};
 use super::scalar_subquery::{self, Scalars};
@@ -90,7 +91,10 @@ impl<'a> QueryBinder<'a> {
         self.deeper(self.position(query), || {
             refuse::query(query, self.here)?;
             let tables = query.with.as_ref().map_or(&[][..], |w| &w.cte_tables);
-            self.bind_with(tables, ctes, &query.body)
+            match Ordering::of(query, self.here)? {
+                Some(ordering) => self.bind_ordered(query, &ordering, ctes, self.depth.get() == 1),
+                None => self.bind_with(tables, ctes, &query.body),
+            }
         })
     }
 
@@ -106,7 +110,7 @@ impl<'a> QueryBinder<'a> {
         bound
     }
 
-    fn bind_with(&self, tables: &[sp::Cte], ctes: Option<&Ctes<'_>>, body: &SetExpr) -> Result<Bound> {
+    pub(super) fn bind_with(&self, tables: &[sp::Cte], ctes: Option<&Ctes<'_>>, body: &SetExpr) -> Result<Bound> {
         match tables.split_first() {
             Some((cte, rest)) => self.bind_with(rest, Some(&Ctes { outer: ctes, cte }), body),
             None => self.bind_body(body, ctes),
@@ -304,6 +308,28 @@ impl<'a> QueryBinder<'a> {
                     return unsupported("this table function is not supported", "use TUMBLE or HOP", at);
                 };
                 (self.bind_window_function(&function.name, &list.args, ctes, at)?, None, alias)
+            }
+            TableFactor::MatchRecognize {
+                table,
+                partition_by,
+                order_by,
+                measures,
+                rows_per_match,
+                after_match_skip,
+                pattern,
+                symbols,
+                alias,
+            } => {
+                let clauses = super::match_recognize::Clauses {
+                    partition_by,
+                    order_by,
+                    measures,
+                    rows_per_match,
+                    after_match_skip,
+                    pattern,
+                    symbols,
+                };
+                (self.bind_match_recognize(table, &clauses, ctes, at)?, None, alias)
             }
             _ => return unsupported("this kind of table is not supported", "use a table, a view or a subquery", at),
         };

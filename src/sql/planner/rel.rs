@@ -10,6 +10,8 @@ use std::sync::Arc;
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
+use crate::graph::pattern::MatchRecognizeSpec;
+use crate::graph::ranking::TemporalSortSpec;
 use crate::graph::{
     ExpandSpec, GroupAggregateSpec, JoinCondition, RankSpec, ReplicateSpec, UnnestSpec, WindowAggregateSpec,
     WindowTableSpec,
@@ -25,6 +27,7 @@ pub enum Rel {
     Calc(Calc),
     WindowTable { input: Box<Rel>, spec: WindowTableSpec, schema: Schema },
     WindowAggregate { input: Box<Rel>, spec: WindowAggregateSpec, schema: Schema },
+    MatchRecognize { input: Box<Rel>, spec: Box<MatchRecognizeSpec>, schema: Schema },
     GroupAggregate { input: Box<Rel>, spec: GroupAggregateSpec, schema: Schema },
     Expand { input: Box<Rel>, spec: ExpandSpec, schema: Schema },
     Replicate { input: Box<Rel>, spec: ReplicateSpec, schema: Schema },
@@ -32,6 +35,7 @@ pub enum Rel {
     Join(Join),
     Unnest(Unnest),
     Rank(Rank),
+    TemporalSort { input: Box<Rel>, spec: TemporalSortSpec, schema: Schema },
 }
 
 /// Reads columns of a table.
@@ -95,7 +99,9 @@ pub struct Rank {
     pub spec: RankSpec,
     /// The window by which rows are partitioned.
     pub window: Option<WindowBounds>,
-    /// Of `ROW_NUMBER`.
+    /// Whether `-U` is emitted, outside of windows.
+    pub update_before: bool,
+    /// Of `ROW_NUMBER`, `ORDER BY` or `LIMIT`.
     pub at: Position,
     pub schema: Schema,
 }
@@ -110,6 +116,8 @@ impl Rel {
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
+            | Rel::MatchRecognize { schema, .. }
+            | Rel::TemporalSort { schema, .. }
             | Rel::GroupAggregate { schema, .. }
             | Rel::Expand { schema, .. }
             | Rel::Replicate { schema, .. }
@@ -127,6 +135,8 @@ impl Rel {
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
+            | Rel::MatchRecognize { schema, .. }
+            | Rel::TemporalSort { schema, .. }
             | Rel::GroupAggregate { schema, .. }
             | Rel::Expand { schema, .. }
             | Rel::Replicate { schema, .. }
@@ -143,6 +153,8 @@ impl Rel {
             | Rel::Rank(Rank { input, .. })
             | Rel::WindowTable { input, .. }
             | Rel::WindowAggregate { input, .. }
+            | Rel::TemporalSort { input, .. }
+            | Rel::MatchRecognize { input, .. }
             | Rel::GroupAggregate { input, .. }
             | Rel::Expand { input, .. }
             | Rel::Replicate { input, .. } => vec![input],
@@ -159,6 +171,8 @@ impl Rel {
             | Rel::Rank(Rank { input, .. })
             | Rel::WindowTable { input, .. }
             | Rel::WindowAggregate { input, .. }
+            | Rel::TemporalSort { input, .. }
+            | Rel::MatchRecognize { input, .. }
             | Rel::GroupAggregate { input, .. }
             | Rel::Expand { input, .. }
             | Rel::Replicate { input, .. } => vec![input],

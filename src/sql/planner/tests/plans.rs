@@ -60,6 +60,7 @@ fn shown(sql: &str) -> String {
                 OperatorKind::Join(_) => "join",
                 OperatorKind::IntervalJoin(_) => "interval_join",
                 OperatorKind::TemporalJoin(_) => "temporal_join",
+                _ => o.name.split('(').next().unwrap_or_default(),
             })
             .collect();
         let parallelism = vertex.parallelism.map(|p| format!(" x{p}")).unwrap_or_default();
