@@ -1,3 +1,5 @@
+//! Generated rows: values by kind, splits, rates, and reading on from a position.
+
 use super::*;
 use crate::connector::format::json::encode_rows;
 use crate::connector::options::spec;

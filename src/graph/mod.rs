@@ -6,6 +6,9 @@
 
 pub mod join;
 pub mod key_group;
+pub mod pattern;
+pub mod ranking;
+mod state_summary;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +20,7 @@ use crate::types::{DataType, Schema};
 pub use join::{
     IntervalJoinSpec, JoinCondition, JoinInputKey, JoinKey, JoinKind, JoinSpec, TemporalJoinSpec, UnnestSpec,
 };
+pub use state_summary::{StateBound, StateSummary};
 
 /// Version of the stored form of [`JobGraph`].
 pub const PLAN_VERSION: u32 = 1;
@@ -88,6 +92,13 @@ pub enum OperatorKind {
     Calc(CalcSpec),
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
+    MatchRecognize(Box<pattern::MatchRecognizeSpec>),
+    TopN(ranking::TopNSpec),
+    KeepFirst(ranking::KeepFirstSpec),
+    TemporalSort(ranking::TemporalSortSpec),
+    GroupAggregate(GroupAggregateSpec),
+    Expand(ExpandSpec),
+    Replicate(ReplicateSpec),
     Join(JoinSpec),
     IntervalJoin(IntervalJoinSpec),
     TemporalJoin(TemporalJoinSpec),
@@ -106,7 +117,12 @@ impl OperatorKind {
         match self {
             OperatorKind::WindowTable(window) => window.window.is_session(),
             OperatorKind::WindowAggregate(_)
+            | OperatorKind::GroupAggregate(_)
             | OperatorKind::WindowRank(_)
+            | OperatorKind::MatchRecognize(_)
+            | OperatorKind::TopN(_)
+            | OperatorKind::KeepFirst(_)
+            | OperatorKind::TemporalSort(_)
             | OperatorKind::Join(_)
             | OperatorKind::IntervalJoin(_)
             | OperatorKind::TemporalJoin(_) => true,
@@ -232,6 +248,35 @@ pub struct WindowAggregateSpec {
     pub properties: Vec<WindowProperty>,
 }
 
+/// `GROUP BY keys` over an unbounded input: emits a change whenever a group's result changes.
+/// Output columns: `keys ++ aggregates`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct GroupAggregateSpec {
+    /// Input columns.
+    pub keys: Vec<usize>,
+    pub aggregates: Vec<AggregateCall>,
+    /// Whether the input takes rows away.
+    pub retracts: bool,
+    /// Whether `-U` is emitted.
+    pub update_before: bool,
+    /// How long a group is kept after it was last written to, ms; 0 = for ever.
+    pub state_ttl_ms: u64,
+    /// Whether a batch's changes of a group are emitted as one (`table.exec.mini-batch.enabled`).
+    pub bundles: bool,
+}
+
+/// Several rows for each row: one per projection, over the input.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ExpandSpec {
+    pub projections: Vec<Vec<Expr>>,
+}
+
+/// Each row as often as a `BIGINT NOT NULL` column of it says.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ReplicateSpec {
+    pub count: usize,
+}
+
 /// An aggregate function applied to a column.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct AggregateCall {
@@ -255,6 +300,23 @@ pub enum AggregateFunction {
     Min,
     Max,
     Avg,
+    /// Of `ROW`s too; nulls are not values.
+    FirstValue,
+    LastValue,
+    /// Of a text, joined by commas, or of `ROW(text, separator)`.
+    ListAgg,
+    /// A multiset.
+    Collect,
+    /// An array, nulls included; null over no rows.
+    ArrayAgg,
+    /// Of a JSON text.
+    JsonArrayAgg {
+        absent_on_null: bool,
+    },
+    /// Of `ROW(key, JSON text)`.
+    JsonObjectAgg {
+        absent_on_null: bool,
+    },
 }
 
 /// Direction of a sort column.

@@ -10,13 +10,22 @@ pub mod aggregate;
 pub mod calc;
 pub mod current_watermark;
 pub mod event_time;
+pub mod expand;
+pub mod group_aggregate;
+#[cfg(test)]
+mod harness;
 pub mod join;
+pub mod keep_first;
 pub mod key_hasher;
+pub mod match_recognize;
+pub mod replicate;
 pub mod session;
+pub mod temporal_sort;
 #[cfg(test)]
 mod test_subtasks;
 #[cfg(test)]
 mod test_support;
+pub mod top_n;
 pub mod unnest;
 pub mod window;
 pub mod window_aggregate;

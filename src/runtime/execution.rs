@@ -26,9 +26,16 @@ use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
 use crate::operator::current_watermark::{self, CurrentWatermarkOperator};
+use crate::operator::expand::ExpandOperator;
+use crate::operator::group_aggregate::GroupAggregateOperator;
 use crate::operator::join::{IntervalJoinOperator, JoinOperator, TemporalJoinOperator};
+use crate::operator::keep_first::KeepFirstOperator;
 use crate::operator::key_hasher::KeyHasher;
+use crate::operator::match_recognize::MatchRecognizeOperator;
+use crate::operator::replicate::ReplicateOperator;
 use crate::operator::session::SessionAggregateOperator;
+use crate::operator::temporal_sort::TemporalSortOperator;
+use crate::operator::top_n::TopNOperator;
 use crate::operator::unnest::UnnestOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
 use crate::operator::window_rank::WindowRankOperator;
@@ -489,6 +496,35 @@ impl Opener<'_> {
                     .with_context(&self.context),
                 )
             }
+            OperatorKind::MatchRecognize(pattern) => Box::new(MatchRecognizeOperator::open(
+                pattern,
+                input,
+                &operator.output,
+                self.state_context(operator),
+                &self.context,
+                self.operator_state(operator.id),
+            )?),
+            OperatorKind::TopN(top) => {
+                Box::new(TopNOperator::open(top, input, &operator.output, self.state_context(operator))?)
+            }
+            OperatorKind::KeepFirst(first) => Box::new(KeepFirstOperator::open(
+                first,
+                input,
+                &operator.output,
+                self.state_context(operator),
+                self.operator_state(operator.id),
+            )?),
+            OperatorKind::TemporalSort(sort) => Box::new(TemporalSortOperator::open(
+                sort,
+                input,
+                self.state_context(operator),
+                self.operator_state(operator.id),
+            )?),
+            OperatorKind::GroupAggregate(group) => {
+                Box::new(GroupAggregateOperator::open(group, input, &operator.output, &self.state_context(operator))?)
+            }
+            OperatorKind::Expand(expand) => Box::new(ExpandOperator::new(expand, &operator.output, &self.context)?),
+            OperatorKind::Replicate(replicate) => Box::new(ReplicateOperator::new(replicate)),
             OperatorKind::Unnest(unnest) => Box::new(UnnestOperator::new(unnest, &operator.output, &self.context)?),
             OperatorKind::Join(join) => {
                 let state = self.state_context(operator);

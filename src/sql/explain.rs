@@ -1,9 +1,10 @@
-//! A job graph as text, like the optimized plan of Flink's `EXPLAIN`.
+//! A job graph as text, like the optimized plan of Flink's `EXPLAIN`: with the kinds of rows where an operator emits others
+//! than insertions (`changelogMode=[I,UB,UA]`), and below the trees the state that grows or is freed.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use crate::graph::{Exchange, JobGraph, OperatorKind, Vertex};
+use crate::graph::{Exchange, JobGraph, OperatorKind, StateBound, Vertex};
 
 /// A tree for each sink; a vertex with several consumers is written out once and referred to afterwards.
 pub fn explain(graph: &JobGraph) -> String {
@@ -22,8 +23,20 @@ pub fn explain(graph: &JobGraph) -> String {
             printer.vertex(index, vertex, 0);
         }
     }
+    for operator in graph.vertices.iter().flat_map(|v| &v.operators) {
+        if let Some(state) = operator.kind.state().filter(|s| s.bound != StateBound::EventTime) {
+            if !printer.out.contains(STATE) {
+                printer.out.push_str(STATE);
+            }
+            let name = operator.name.split('(').next().unwrap_or_default();
+            let _ = writeln!(printer.out, "{name}: {}, {}", state.keeps, state.bound.describe());
+        }
+    }
     printer.out
 }
+
+/// The head of the list of states.
+const STATE: &str = "\n== State ==\n";
 
 struct Printer<'a> {
     graph: &'a JobGraph,
@@ -55,7 +68,12 @@ impl Printer<'_> {
             let _ = write!(suffix, "(reuse_id=[{reference}])");
         }
         for operator in vertex.operators.iter().rev() {
-            let text = format!("{}{}", operator.name, std::mem::take(&mut suffix));
+            let mut name = operator.name.clone();
+            if let Some(mode) = self.graph.changelog.get(&operator.id).filter(|m| !m.is_insert_only()) {
+                let end = name.strip_suffix(')').map_or(name.len(), str::len);
+                name.insert_str(end, &format!(", changelogMode=[{}]", mode.to_string().trim_matches(['[', ']'])));
+            }
+            let text = format!("{name}{}", std::mem::take(&mut suffix));
             self.line(depth, &text);
             depth += 1;
         }

@@ -27,6 +27,10 @@ pub(super) enum Shape {
 
 /// `table.exec.source.idle-timeout`.
 pub const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
+/// `table.exec.state.ttl`: how long state is kept after it was last written to.
+pub const STATE_TTL: &str = "table.exec.state.ttl";
+/// `table.exec.mini-batch.enabled`: whether aggregates emit one change per group and batch.
+pub const MINI_BATCH: &str = "table.exec.mini-batch.enabled";
 /// `table.local-time-zone`.
 pub const TIME_ZONE: &str = "table.local-time-zone";
 
@@ -77,6 +81,11 @@ const KNOWN: &[(&str, Shape)] = &[
     (STUCK_AFTER, Shape::Duration),
     (TIME_ZONE, Shape::TimeZone),
     (IDLE_TIMEOUT, Shape::Duration),
+    (STATE_TTL, Shape::Duration),
+    (MINI_BATCH, Shape::OneOf(&["true", "false"])),
+    // A bundle here is a batch, which waits for nothing.
+    ("table.exec.mini-batch.allow-latency", Shape::Duration),
+    ("table.exec.mini-batch.size", Shape::Count),
 ];
 
 /// Checks one option. Answers a warning if the key is not one that is honoured; errors have code `invalid_option`.
@@ -158,7 +167,10 @@ mod tests {
             ("execution.checkpointing.mode", "AT_MOST_ONCE", Err(())),
             ("execution.checkpointing.intervall", "10 s", Err(())),
             ("execution.savepoint.path", "file:///s/1", Ok(false)),
-            ("table.exec.mini-batch.enabled", "true", Ok(true)),
+            ("table.exec.mini-batch.enabled", "true", Ok(false)),
+            ("table.exec.mini-batch.enabled", "maybe", Err(())),
+            ("table.exec.state.ttl", "1 d", Ok(false)),
+            ("table.optimizer.join-reorder-enabled", "true", Ok(true)),
         ] {
             let answer = check(key, value).map(|w| w.is_some()).map_err(|e| assert_eq!(e.code, "invalid_option"));
             assert_eq!(answer, expected, "{key} = {value}");

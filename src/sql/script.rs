@@ -68,7 +68,7 @@ pub fn check(sql: &str, environment: &Environment) -> Result<CheckReport> {
         match statement {
             Statement::Query(query) => {
                 let (graph, schema) = session.query_graph(&query, position)?;
-                last_query = Some((explain(&graph), schema));
+                last_query = Some((graph, schema));
             }
             Statement::Explain(explained) => plan = Some(session.explain(*explained)?),
             other => session.run(other, position)?,
@@ -78,8 +78,9 @@ pub fn check(sql: &str, environment: &Environment) -> Result<CheckReport> {
     }
     if session.queries.is_empty() {
         report.warnings = session.catalog.warnings;
-        if let Some((plan, columns)) = last_query {
-            report.plan = Some(plan);
+        report.warnings.extend(last_query.iter().flat_map(|(graph, _): &(JobGraph, Schema)| graph.state_warnings()));
+        if let Some((graph, columns)) = last_query {
+            report.plan = Some(explain(&graph));
             report.columns = Some(columns);
         }
     } else {
@@ -181,7 +182,8 @@ impl<'a> Session<'a> {
             }
         }
         let graph = planner::build(self.queries, &self.catalog, self.environment)?;
-        let Catalog { options, warnings, .. } = self.catalog;
+        let Catalog { options, mut warnings, .. } = self.catalog;
+        warnings.extend(graph.state_warnings());
         Ok(Planned { graph, options, warnings, sinks })
     }
 }

@@ -1,3 +1,5 @@
+//! The RocksDB backend: snapshots, restores in place and by import, damaged files.
+
 use super::*;
 use crate::state::RestoredState;
 

@@ -1,3 +1,5 @@
+//! Key bytes: equal keys, order, and both ways round.
+
 use super::super::key_table::KeyTable;
 use super::*;
 use arrow::array::{BooleanArray, Int16Array, Int32Array, Int64Array};

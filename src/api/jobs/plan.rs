@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::api::ApiState;
 use crate::api::problem::{Path, Problem, ProblemBody};
-use crate::graph::{Exchange, JobGraph};
+use crate::graph::{Exchange, JobGraph, StateBound};
 use crate::runtime::execution::vertex_parallelism;
 use crate::sql;
 
@@ -34,6 +34,22 @@ pub struct OperatorView {
     pub name: String,
     /// Its output columns.
     pub columns: Vec<ColumnView>,
+    /// The kinds of rows that it emits: of `I`, `UB`, `UA`, `D`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changelog_mode: Option<String>,
+    /// What it keeps by key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateView>,
+}
+
+/// The keyed state of an operator.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, ToSchema)]
+pub struct StateView {
+    pub keeps: String,
+    /// Whether it is freed in time; else it grows with the number of keys.
+    pub bounded: bool,
+    /// When it is freed.
+    pub freed: String,
 }
 
 /// A column with its Flink type.
@@ -67,7 +83,17 @@ impl PlanView {
             operators: v
                 .operators
                 .iter()
-                .map(|o| OperatorView { id: o.id.to_string(), name: o.name.clone(), columns: columns(&o.output) })
+                .map(|o| OperatorView {
+                    id: o.id.to_string(),
+                    name: o.name.clone(),
+                    columns: columns(&o.output),
+                    changelog_mode: graph.changelog.get(&o.id).map(|m| m.to_string()),
+                    state: o.kind.state().map(|s| StateView {
+                        keeps: s.keeps.to_owned(),
+                        bounded: s.bound != StateBound::Unbounded,
+                        freed: s.bound.describe(),
+                    }),
+                })
                 .collect(),
         });
         let edges = graph.edges.iter().map(|e| {

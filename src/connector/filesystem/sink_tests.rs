@@ -1,3 +1,5 @@
+//! The file sink: rolling, staging, publication and what crashes leave.
+
 use std::sync::Arc;
 
 use arrow::array::Int64Array;

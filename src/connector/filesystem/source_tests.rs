@@ -1,3 +1,5 @@
+//! The file source: listing, order, positions, damaged input.
+
 use std::path::Path;
 
 use arrow::array::AsArray;

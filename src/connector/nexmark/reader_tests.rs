@@ -1,3 +1,5 @@
+//! The event generator: the same events for any split and after any restart.
+
 use std::time::Instant;
 
 use super::super::Nexmark;

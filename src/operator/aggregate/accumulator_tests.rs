@@ -1,13 +1,20 @@
+//! Accumulators: values against plain loops, merging, stored bytes.
+
+use super::super::trace::divide_half_up;
 use super::*;
 use AggregateFunction::{Avg, Count, Max, Min, Sum};
-use arrow::array::{BooleanArray, Date32Array, Int8Array, Int32Array, Int64Array, TimestampMillisecondArray};
+use arrow::array::{
+    BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array,
+    StringArray, TimestampMillisecondArray,
+};
+use std::sync::Arc;
 
 /// Runs an aggregate over one group's values: at once; one by one with a stored form in between; and as two merged parts.
 /// All must give `expected`, the only value of an array.
 fn check(function: AggregateFunction, values: ArrayRef, expected: ArrayRef) {
     let argument = values.data_type().clone();
     let new = |groups| {
-        let mut accumulator = Accumulator::new(function, Some(&argument)).unwrap();
+        let mut accumulator = Accumulator::new(function, Some(&argument), false).unwrap();
         accumulator.resize(groups);
         accumulator
     };
@@ -17,7 +24,7 @@ fn check(function: AggregateFunction, values: ArrayRef, expected: ArrayRef) {
         accumulator.update(Some(values), &groups, mask.as_ref()).unwrap();
     };
     let finish = |accumulator: &Accumulator, group: usize| {
-        accumulator.finish(group..group + 1, Some(&argument), expected.data_type()).unwrap()
+        accumulator.results(group..group + 1).unwrap().finish(Some(&argument), expected.data_type()).unwrap()
     };
 
     let mut whole = new(2);
@@ -92,10 +99,18 @@ fn floating_point() {
     check(Avg, doubles(&[None]), doubles(&[None]));
     check(Min, doubles(&[Some(f64::NAN), Some(2.0)]), doubles(&[Some(2.0)]));
     check(Max, doubles(&[Some(1.0), Some(f64::NEG_INFINITY)]), doubles(&[Some(1.0)]));
-    let mut nan = Accumulator::new(Max, Some(&DataType::Float64)).unwrap();
+    let mut nan = Accumulator::new(Max, Some(&DataType::Float64), false).unwrap();
     nan.resize(1);
     nan.update(Some(&doubles(&[Some(f64::NAN), Some(2.0)])), &[0, 0], None).unwrap();
-    assert!(nan.finish(0..1, None, &DataType::Float64).unwrap().as_primitive::<Float64Type>().value(0).is_nan());
+    assert!(
+        nan.results(0..1)
+            .unwrap()
+            .finish(None, &DataType::Float64)
+            .unwrap()
+            .as_primitive::<Float64Type>()
+            .value(0)
+            .is_nan()
+    );
 }
 
 #[test]
@@ -128,6 +143,6 @@ fn other_comparable_types() {
 #[test]
 fn refuses_what_flink_has_not() {
     for (function, argument) in [(Sum, DataType::Utf8), (Avg, DataType::Boolean), (Sum, DataType::Date32)] {
-        assert_eq!(Accumulator::new(function, Some(&argument)).err().unwrap().code, "unsupported_aggregate");
+        assert_eq!(Accumulator::new(function, Some(&argument), false).err().unwrap().code, "unsupported_aggregate");
     }
 }

@@ -36,6 +36,12 @@ pub trait Number: Copy + Default + Send {
     fn sum_single(a: Self, b: Self) -> Option<Self> {
         Self::sum(a, b)
     }
+    /// `a - b`; `None` where a decimal overflows.
+    fn difference(a: Self, b: Self) -> Option<Self>;
+    /// `a - b` in single precision.
+    fn difference_single(a: Self, b: Self) -> Option<Self> {
+        Self::difference(a, b)
+    }
     /// The smaller one.
     fn least(a: Self, b: Self) -> Option<Self>;
     /// The larger one.
@@ -49,6 +55,9 @@ pub trait Number: Copy + Default + Send {
 impl Number for i64 {
     fn sum(a: i64, b: i64) -> Option<i64> {
         Some(a.wrapping_add(b))
+    }
+    fn difference(a: i64, b: i64) -> Option<i64> {
+        Some(a.wrapping_sub(b))
     }
     fn least(a: i64, b: i64) -> Option<i64> {
         Some(a.min(b))
@@ -73,6 +82,13 @@ impl Number for f64 {
         // The sum of two singles, rounded to double and then to single, is their correctly rounded sum.
         Some(f64::from((a + b) as f32))
     }
+    fn difference(a: f64, b: f64) -> Option<f64> {
+        Some(a - b)
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
+    fn difference_single(a: f64, b: f64) -> Option<f64> {
+        Some(f64::from((a - b) as f32))
+    }
     // NaN is the largest, as in `Double.compare`; a total order, so that the answer does not depend on the order of rows.
     fn least(a: f64, b: f64) -> Option<f64> {
         Some(if b.is_nan() || (!a.is_nan() && a.total_cmp(&b).is_le()) { a } else { b })
@@ -91,6 +107,9 @@ impl Number for f64 {
 impl Number for i128 {
     fn sum(a: i128, b: i128) -> Option<i128> {
         a.checked_add(b).filter(|s| s.unsigned_abs() <= MAX_DECIMAL.unsigned_abs())
+    }
+    fn difference(a: i128, b: i128) -> Option<i128> {
+        a.checked_sub(b).filter(|s| s.unsigned_abs() <= MAX_DECIMAL.unsigned_abs())
     }
     fn least(a: i128, b: i128) -> Option<i128> {
         Some(a.min(b))
@@ -165,6 +184,33 @@ impl<T: Number> Fold<T> {
             _ => {}
         }
     }
+    /// Folds one value in, or (sums only) takes it out again.
+    #[inline(always)]
+    pub fn change(&mut self, group: usize, value: T, add: bool) {
+        match (self.op, add) {
+            (FoldOp::Sum, true) => self.step(group, value, &T::sum),
+            (FoldOp::SumSingle, true) => self.step(group, value, &T::sum_single),
+            (FoldOp::Min, _) => self.step(group, value, &T::least),
+            (FoldOp::Max, _) => self.step(group, value, &T::greatest),
+            (FoldOp::Sum, false) => self.take_out(group, value, T::difference),
+            (FoldOp::SumSingle, false) => self.take_out(group, value, T::difference_single),
+        }
+    }
+    fn take_out(&mut self, group: usize, value: T, step: impl Fn(T, T) -> Option<T>) {
+        if self.states[group] == EMPTY {
+            (self.values[group], self.states[group]) = (T::default(), VALUE);
+        }
+        self.step(group, value, &step);
+    }
+    /// Empties a group.
+    pub fn clear(&mut self, group: usize) {
+        (self.values[group], self.states[group]) = (T::default(), EMPTY);
+    }
+    /// Keeps only these groups, renumbered.
+    pub fn keep(&mut self, groups: &[u32]) {
+        self.values = groups.iter().map(|g| self.values[*g as usize]).collect();
+        self.states = groups.iter().map(|g| self.states[*g as usize]).collect();
+    }
     /// Folds group `groups[i]` of another into group `to[i]`.
     pub fn merge(&mut self, to: &[u32], from: &Self, groups: &[u32]) {
         let step = match self.op {
@@ -186,9 +232,11 @@ impl<T: Number> Fold<T> {
     pub fn get(&self, group: usize) -> Option<T> {
         (self.states[group] == VALUE).then(|| self.values[group])
     }
-    /// Values of a range of groups (arbitrary where null) with their validity.
-    pub fn slice(&self, groups: std::ops::Range<usize>) -> (&[T], impl Iterator<Item = bool>) {
-        (&self.values[groups.clone()], self.states[groups].iter().map(|s| *s == VALUE))
+    /// Adds a group's value (arbitrary where null) and its validity.
+    #[inline(always)]
+    pub fn push(&self, group: usize, values: &mut Vec<T>, valid: &mut Vec<bool>) {
+        values.push(self.values[group]);
+        valid.push(self.states[group] == VALUE);
     }
     /// Appends a group's stored form: its state byte, then its value if it has one.
     pub fn write(&self, group: usize, out: &mut Vec<u8>) {
@@ -244,7 +292,8 @@ impl ByteExtremes {
         }
         Ok(())
     }
-    fn take(&mut self, group: usize, value: &[u8]) {
+    /// Takes a value into a group.
+    pub fn take(&mut self, group: usize, value: &[u8]) {
         let current = &mut self.values[group];
         let better = match current {
             None => true,
@@ -267,9 +316,20 @@ impl ByteExtremes {
             }
         }
     }
-    /// Values of a range of groups.
-    pub fn slice(&self, groups: std::ops::Range<usize>) -> impl Iterator<Item = Option<&[u8]>> {
-        self.values[groups].iter().map(Option::as_deref)
+    /// The value of a group.
+    pub fn get(&self, group: usize) -> Option<&[u8]> {
+        self.values[group].as_deref()
+    }
+    /// Empties a group.
+    pub fn clear(&mut self, group: usize) {
+        if let Some(old) = self.values[group].take() {
+            self.held -= old.capacity();
+        }
+    }
+    /// Keeps only these groups, renumbered.
+    pub fn keep(&mut self, groups: &[u32]) {
+        self.values = groups.iter().map(|g| self.values[*g as usize].take()).collect();
+        self.held = self.values.iter().flatten().map(Vec::capacity).sum();
     }
     /// Appends a group's stored form: 0, or 1, length and bytes.
     pub fn write(&self, group: usize, out: &mut Vec<u8>) {
@@ -281,7 +341,7 @@ impl ByteExtremes {
     }
     /// Replaces a group by its stored form.
     pub fn read(&mut self, group: usize, input: &mut Stored<'_>) -> Result<()> {
-        self.values[group] = None;
+        self.clear(group);
         if input.state(VALUE)? == VALUE {
             let length = usize::try_from(u32::from_be_bytes(input.array()?)).map_err(|_| malformed("a length"))?;
             self.take(group, input.bytes(length)?);

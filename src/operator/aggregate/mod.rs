@@ -2,7 +2,8 @@
 //!
 //! Stored form of one group, all integers big endian: `COUNT` i64; `SUM`, `MIN`, `MAX` a state byte (0 no value,
 //! 1 value, 2 decimal overflow), then with state 1 the value: i64, f64 bits, i128, or length u32 and bytes; `AVG` i64
-//! count, then its sum. `DISTINCT` stores the same, and its values on their own.
+//! count, then its sum (so does a `SUM` from which rows are taken away); the others see `ordered`, `listed` and `multiset`.
+//! `DISTINCT` stores the same, and its values on their own.
 //!
 //! Results are Flink's (`org.apache.flink.table.planner.functions.aggfunctions`), with one difference: once a decimal
 //! sum has overflowed it stays null, where Flink starts again at the next row (which depends on the order of rows).
@@ -10,6 +11,10 @@
 mod accumulator;
 mod distinct;
 mod fold;
+mod listed;
+mod multiset;
+mod ordered;
+mod trace;
 
 use std::ops::Range;
 
@@ -24,6 +29,7 @@ use crate::state::key_codec::KeyCodec;
 use crate::types::{Schema, TypeKind};
 use accumulator::Accumulator;
 use distinct::DistinctPairs;
+use listed::valid_texts;
 
 /// The version byte of a stored value.
 pub const VALUE_VERSION: u8 = 1;
@@ -47,6 +53,10 @@ impl<'a> Stored<'a> {
         self.0 = rest;
         Ok(head)
     }
+    /// A length.
+    pub fn length(&mut self) -> Result<usize> {
+        usize::try_from(u32::from_be_bytes(self.array()?)).map_err(|_| malformed("a length"))
+    }
     /// A state byte, at most `max`.
     pub fn state(&mut self, max: u8) -> Result<u8> {
         let [state] = self.array::<1>()?;
@@ -62,12 +72,21 @@ pub struct AggregateType {
     /// The argument's SQL type, for the layout: Arrow's names are not ours to keep stable.
     sql_type: Option<TypeKind>,
     distinct: Option<KeyCodec>,
+    /// Whether rows can be taken away again.
+    retracts: bool,
     result: DataType,
 }
 
 impl AggregateType {
-    /// Checks a call over this input.
+    /// Checks a call over this input, whose rows are only added.
     pub fn new(call: &AggregateCall, input: &Schema) -> Result<Self> {
+        Self::over(call, input, false)
+    }
+    /// Checks a call over this input, from which rows may be taken away again: see [`Aggregate::follow`].
+    pub fn retracting(call: &AggregateCall, input: &Schema) -> Result<Self> {
+        Self::over(call, input, true)
+    }
+    fn over(call: &AggregateCall, input: &Schema, retracts: bool) -> Result<Self> {
         let column = |index: usize| {
             let field =
                 input.fields.get(index).ok_or_else(|| Error::internal("an aggregate's column does not exist"))?;
@@ -81,8 +100,9 @@ impl AggregateType {
             Some(argument) if counted => Some(KeyCodec::new(vec![argument.clone()])?),
             _ => None,
         };
-        Accumulator::new(call.function, argument.as_ref())?;
-        Ok(AggregateType { function: call.function, argument, sql_type, distinct, result: call.data_type.to_arrow() })
+        Accumulator::new(call.function, argument.as_ref(), retracts)?;
+        let result = call.data_type.to_arrow();
+        Ok(AggregateType { function: call.function, argument, sql_type, distinct, retracts, result })
     }
     /// Whether the values that were seen are stored.
     pub fn is_distinct(&self) -> bool {
@@ -93,14 +113,20 @@ impl AggregateType {
         let distinct = if self.is_distinct() { "DISTINCT " } else { "" };
         let argument =
             self.sql_type.as_ref().filter(|_| self.function != AggregateFunction::Count || self.is_distinct());
-        format!("{:?}({distinct}{})", self.function, argument.map_or("*".to_owned(), ToString::to_string))
+        let retracts = if self.retracts { " retracting" } else { "" };
+        format!("{:?}({distinct}{}){retracts}", self.function, argument.map_or("*".to_owned(), ToString::to_string))
     }
     /// Its state, without groups.
     pub fn create(&self) -> Result<Aggregate> {
         Ok(Aggregate {
-            accumulator: Accumulator::new(self.function, self.argument.as_ref())?,
+            function: self.function,
+            accumulator: Accumulator::new(self.function, self.argument.as_ref(), self.retracts)?,
             distinct: self.distinct.clone().map(DistinctPairs::new),
         })
+    }
+    /// Its state, without groups and without the values of a `DISTINCT`, which the caller keeps.
+    pub fn create_plain(&self) -> Result<Aggregate> {
+        Ok(Aggregate { distinct: None, ..self.create()? })
     }
 }
 
@@ -113,9 +139,15 @@ pub struct AggregateInput {
 }
 
 impl AggregateInput {
-    /// The rows to take; `None` = all.
-    fn mask(&self) -> Option<BooleanBuffer> {
-        let valid = self.argument.as_ref().and_then(|a| a.logical_nulls()).filter(|n| n.null_count() > 0);
+    /// The rows that an aggregate takes; `None` = all.
+    pub fn mask(&self, function: AggregateFunction) -> Option<BooleanBuffer> {
+        let valid = match (function, &self.argument) {
+            (AggregateFunction::ArrayAgg | AggregateFunction::JsonObjectAgg { .. }, _) => None,
+            (AggregateFunction::JsonArrayAgg { absent_on_null: false }, _) => None,
+            (AggregateFunction::ListAgg, Some(argument)) if argument.data_type().is_nested() => valid_texts(argument),
+            (_, argument) => argument.as_ref().and_then(|a| a.logical_nulls()),
+        };
+        let valid = valid.filter(|n| n.null_count() > 0);
         let filter = self.filter.as_ref().and_then(|f| f.as_boolean_opt()).map(|filter| match filter.nulls() {
             Some(nulls) => filter.values() & nulls.inner(),
             None => filter.values().clone(),
@@ -128,8 +160,47 @@ impl AggregateInput {
     }
 }
 
+/// What the rows of a batch do to their groups, in order.
+pub struct Changes<'a> {
+    pub groups: &'a [u32],
+    /// 1 = the row comes, -1 = it goes, 0 = it is nothing to its group.
+    pub signs: &'a [i8],
+    /// Rows after which their group has nothing left, so that it is as new; empty = none.
+    pub ends: &'a [bool],
+    /// Each group of the batch once.
+    pub touched: &'a [u32],
+}
+
+impl Changes<'_> {
+    /// Applies the changes that `mask` selects by `step` (group, row, whether the row comes), and pushes results: of the
+    /// touched groups, then of each row's group after it.
+    fn walk<S, T>(
+        &self,
+        mask: Option<&BooleanBuffer>,
+        state: &mut S,
+        out: &mut T,
+        step: impl Fn(&mut S, usize, usize, bool) -> Result<()>,
+        push: impl Fn(&mut S, usize, &mut T) -> Result<()>,
+        clear: impl Fn(&mut S, usize),
+    ) -> Result<()> {
+        self.touched.iter().try_for_each(|group| push(state, *group as usize, out))?;
+        for (row, (group, sign)) in self.groups.iter().zip(self.signs).enumerate() {
+            let group = *group as usize;
+            if *sign != 0 && mask.is_none_or(|m| m.value(row)) {
+                step(state, group, row, *sign > 0)?;
+            }
+            push(state, group, out)?;
+            if self.ends.get(row).is_some_and(|end| *end) {
+                clear(state, group);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// State of one aggregate call over all groups of a table.
 pub struct Aggregate {
+    function: AggregateFunction,
     accumulator: Accumulator,
     distinct: Option<DistinctPairs>,
 }
@@ -145,7 +216,7 @@ impl Aggregate {
     }
     /// Takes row `i` into group `groups[i]`.
     pub fn update(&mut self, input: &AggregateInput, groups: &[u32]) -> Result<()> {
-        let mut mask = input.mask();
+        let mut mask = input.mask(self.function);
         if let (Some(distinct), Some(argument)) = (&mut self.distinct, &input.argument) {
             mask = Some(distinct.insert(argument, groups, mask.as_ref())?);
         }
@@ -161,6 +232,26 @@ impl Aggregate {
         let (groups, values) = distinct.merge(other, &to_of)?;
         self.accumulator.update(Some(&values), &groups, None)
     }
+    /// Applies the changes that `mask` selects one by one; answers a column of results: first those of the touched groups
+    /// before all of them, then that of each row's group after it.
+    pub fn follow(
+        &mut self,
+        input: &AggregateInput,
+        changes: &Changes<'_>,
+        mask: Option<&BooleanBuffer>,
+        of: &AggregateType,
+    ) -> Result<ArrayRef> {
+        let trace = self.accumulator.follow(input.argument.as_ref(), changes, mask)?;
+        trace.finish(of.argument.as_ref(), &of.result)
+    }
+    /// Keeps only these groups (ascending), renumbered from 0. Not for `DISTINCT` that keeps its own values.
+    pub fn keep(&mut self, groups: &[u32]) {
+        self.accumulator.keep(groups);
+    }
+    /// Forgets what a group has seen.
+    pub fn clear(&mut self, group: usize) {
+        self.accumulator.clear(group);
+    }
     /// Appends a group's stored form, its distinct values excepted.
     pub fn write(&self, group: usize, out: &mut Vec<u8>) {
         self.accumulator.write(group, out);
@@ -175,6 +266,6 @@ impl Aggregate {
     }
     /// The results of a range of groups.
     pub fn finish(&self, groups: Range<usize>, of: &AggregateType) -> Result<ArrayRef> {
-        self.accumulator.finish(groups, of.argument.as_ref(), &of.result)
+        self.accumulator.results(groups)?.finish(of.argument.as_ref(), &of.result)
     }
 }

@@ -8,6 +8,8 @@
 //! | `JSON_QUERY(j, p [RETURNING t] [wrapper] [… ON EMPTY] [… ON ERROR])` | `JSON_QUERY(j, p, 'WITHOUT', 'NULL', 'NULL' [, CAST(NULL AS t)])` |
 //! | `JSON_OBJECT([KEY] k VALUE v, … [… ON NULL])` | `JSON_OBJECT(k, v, …, 'NULL')` |
 //! | `JSON_ARRAY(v, … [… ON NULL])` | `JSON_ARRAY(v, …, 'ABSENT')` |
+//! | `JSON_OBJECTAGG([KEY] k VALUE v [… ON NULL])` | `JSON_OBJECTAGG(k, v, 'NULL')` |
+//! | `JSON_ARRAYAGG(v [… ON NULL])` | `JSON_ARRAYAGG(v, 'ABSENT')` |
 //!
 //! The literals are the defaults; an `ON EMPTY` or `ON ERROR` of `JSON_VALUE` is its mode (`'NULL'`, `'ERROR'`,
 //! `'DEFAULT'`) and the default's expression, else `NULL`. Source: Flink's "JSON Functions".
@@ -32,6 +34,8 @@ pub(super) fn function(p: &mut Parser, name: &str) -> Option<Parsed<Expr>> {
         "JSON_QUERY" => Some(query(p)),
         "JSON_OBJECT" => Some(object(p)),
         "JSON_ARRAY" => Some(array(p)),
+        "JSON_OBJECTAGG" => Some(object_aggregate(p)),
+        "JSON_ARRAYAGG" => Some(array_aggregate(p)),
         _ => None,
     }
 }
@@ -157,6 +161,29 @@ fn object(p: &mut Parser) -> Parsed<Expr> {
     args.push(text(on_null(p, "NULL"), span));
     want_token(p, &Token::RParen)?;
     Ok(call("JSON_OBJECT", span, args))
+}
+
+/// `JSON_OBJECTAGG([KEY] key VALUE value [… ON NULL])`.
+fn object_aggregate(p: &mut Parser) -> Parsed<Expr> {
+    let span = p.next_token().span;
+    want_token(p, &Token::LParen)?;
+    eat(p, &["KEY"]);
+    let key = p.parse_expr()?;
+    want(p, &["VALUE"])?;
+    let value = p.parse_expr()?;
+    let mode = text(on_null(p, "NULL"), span);
+    want_token(p, &Token::RParen)?;
+    Ok(call("JSON_OBJECTAGG", span, vec![key, value, mode]))
+}
+
+/// `JSON_ARRAYAGG(value [… ON NULL])`.
+fn array_aggregate(p: &mut Parser) -> Parsed<Expr> {
+    let span = p.next_token().span;
+    want_token(p, &Token::LParen)?;
+    let value = p.parse_expr()?;
+    let mode = text(on_null(p, "ABSENT"), span);
+    want_token(p, &Token::RParen)?;
+    Ok(call("JSON_ARRAYAGG", span, vec![value, mode]))
 }
 
 fn array(p: &mut Parser) -> Parsed<Expr> {

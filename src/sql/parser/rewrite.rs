@@ -4,6 +4,8 @@
 //!   must follow `SELECT`, where it keeps it as text.
 //! - `default_catalog`.`default_database`.t becomes `t`; another qualifier is refused.
 //! - `PATTERN (…) WITHIN INTERVAL … DEFINE` becomes `PATTERN (…) DEFINE __WITHIN AS INTERVAL …,`.
+//! - `SUBSET u = (a, b), …` after a pattern becomes `DEFINE __SUBSET AS __SUBSET(u, a, b), …`; `SKIP TO b` becomes
+//!   `SKIP TO LAST b`; `FINAL LAST(…)` becomes `__FINAL_LAST(…)`, and likewise `RUNNING`.
 //! - The places of `FROM (SELECT …` are noted, for better errors.
 //! - `FROM ((SELECT …))` and `IN ((SELECT …))` lose the outer pair; `((SELECT …` that is still open to two readings may
 //!   nest only [`MAX_AMBIGUOUS`] deep: `sqlparser` parses it once for each reading, so twice at each level.
@@ -42,6 +44,7 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Rewritten> {
         out: Vec::new(),
         levels: vec![Level::default()],
         within: None,
+        subsets: Vec::new(),
         refused: None,
         subqueries: Vec::new(),
         dropped: HashSet::new(),
@@ -107,6 +110,8 @@ struct Pass {
     levels: Vec<Level>,
     /// The tokens of a `WITHIN` that wait for `DEFINE`.
     within: Option<Vec<TokenWithSpan>>,
+    /// The tokens of `SUBSET` that wait for `DEFINE`.
+    subsets: Vec<TokenWithSpan>,
     refused: Option<Error>,
     subqueries: Vec<usize>,
     /// The closing parentheses that go with dropped ones.
@@ -127,6 +132,10 @@ impl Pass {
                 self.levels.pop();
             }
             Token::SemiColon => self.levels = vec![Level::default()],
+            Token::LBrace if *self.peek(1) == Token::Minus => {
+                let message = "the exclusion {- … -} in a pattern is not supported: leave the rows out of MEASURES";
+                self.refuse(unsupported(token.span.start, message));
+            }
             Token::Comma if self.level().in_from => {
                 self.copy();
                 return true;
@@ -264,11 +273,22 @@ impl Pass {
                 self.take_within();
                 return false;
             }
-            Keyword::DEFINE if self.within.is_some() => {
+            Keyword::DEFINE if self.within.is_some() || !self.subsets.is_empty() => {
                 self.copy();
                 self.put_within();
+                self.out.append(&mut self.subsets);
                 return false;
             }
+            Keyword::TO if self.out.last().is_some_and(|last| is_word(&last.token, "SKIP")) => {
+                let span = self.input[self.at].span;
+                self.copy();
+                let next = self.peek(0);
+                if matches!(next, Token::Word(_)) && !["NEXT", "FIRST", "LAST"].iter().any(|word| is_word(next, word)) {
+                    self.out.push(TokenWithSpan { token: Token::make_keyword("LAST"), span });
+                }
+                return false;
+            }
+            _ if self.take_subset() || self.take_semantics() => return false,
             _ => {}
         }
         self.copy();
@@ -328,6 +348,61 @@ impl Pass {
             self.refuse(refusal);
             self.out.extend(taken);
         }
+    }
+
+    /// `SUBSET u = (a, b), …` between a pattern and `DEFINE`; the word is a name elsewhere.
+    fn take_subset(&mut self) -> bool {
+        let is_clause = is_word(self.peek(0), "SUBSET")
+            && matches!(self.peek(1), Token::Word(_))
+            && *self.peek(2) == Token::Eq
+            && *self.peek(3) == Token::LParen;
+        if !is_clause {
+            return false;
+        }
+        self.at += 1;
+        while matches!(self.peek(0), Token::Word(_)) && *self.peek(1) == Token::Eq && *self.peek(2) == Token::LParen {
+            let name = self.input[self.at].clone();
+            let put = |token| TokenWithSpan { token, span: name.span };
+            self.subsets.extend([
+                put(Token::make_keyword("__SUBSET")),
+                put(Token::make_keyword("AS")),
+                put(Token::make_keyword("__SUBSET")),
+                put(Token::LParen),
+                name.clone(),
+                put(Token::Comma),
+            ]);
+            self.at += 3;
+            while !matches!(self.peek(0), Token::EOF | Token::SemiColon | Token::RParen) {
+                self.subsets.push(self.input[self.at].clone());
+                self.at += 1;
+            }
+            if *self.peek(0) == Token::RParen {
+                self.subsets.push(self.input[self.at].clone());
+                self.at += 1;
+            }
+            self.subsets.push(TokenWithSpan { token: Token::Comma, span: name.span });
+            if *self.peek(0) == Token::Comma {
+                self.at += 1;
+            }
+        }
+        if !is_word(self.peek(0), "DEFINE") && !is_word(self.peek(0), "WITHIN") {
+            let refusal = expected("DEFINE", &self.input[self.at.min(self.input.len() - 1)]);
+            self.refuse(refusal);
+        }
+        true
+    }
+
+    /// `FINAL` or `RUNNING` before a function of a measure.
+    fn take_semantics(&mut self) -> bool {
+        let prefix = ["FINAL", "RUNNING"].into_iter().find(|word| is_word(self.peek(0), word));
+        let (Some(prefix), Token::Word(function), Token::LParen) = (prefix, self.peek(1), self.peek(2)) else {
+            return false;
+        };
+        let token = Token::make_word(&format!("__{prefix}_{}", function.value), None);
+        let span = self.input[self.at].span;
+        self.out.push(TokenWithSpan { token, span });
+        self.at += 2;
+        true
     }
 
     fn put_within(&mut self) {

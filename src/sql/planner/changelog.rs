@@ -91,10 +91,20 @@ fn assign(rel: &mut Rel, modes: &Modes, required: bool) {
 fn accepts(rel: &Rel, input: usize) -> bool {
     let _ = input;
     match rel {
-        Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } => true,
-        Rel::WindowTable { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => false,
+        Rel::Scan(_)
+        | Rel::Values { .. }
+        | Rel::Calc(_)
+        | Rel::Union { .. }
+        | Rel::GroupAggregate { .. }
+        | Rel::Expand { .. }
+        | Rel::Replicate { .. }
+        | Rel::Rank(_)
+        | Rel::Unnest(_) => true,
+        Rel::WindowTable { .. }
+        | Rel::WindowAggregate { .. }
+        | Rel::MatchRecognize { .. }
+        | Rel::TemporalSort { .. } => false,
         Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. }),
-        Rel::Unnest(_) => true,
     }
 }
 
@@ -106,8 +116,21 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
         Rel::Scan(scan) => {
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
-        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::Rank(_) => ChangelogMode::INSERT_ONLY,
-        Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } | Rel::Unnest(_) => all(),
+        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } | Rel::TemporalSort { .. } => {
+            ChangelogMode::INSERT_ONLY
+        }
+        Rel::Rank(rank) => super::rank::produces(rank, all()),
+        Rel::GroupAggregate { spec, .. } => {
+            let retracts = !all().is_insert_only();
+            let update = !spec.aggregates.is_empty();
+            ChangelogMode { update, update_before: update && spec.update_before, delete: retracts }
+        }
+        Rel::Calc(_)
+        | Rel::Union { .. }
+        | Rel::WindowTable { .. }
+        | Rel::Unnest(_)
+        | Rel::Expand { .. }
+        | Rel::Replicate { .. } => all(),
         Rel::Join(join) => match (join.form, join.condition.kind) {
             (JoinForm::Temporal { .. }, _) => inputs.first().copied().unwrap_or(ChangelogMode::INSERT_ONLY),
             (_, JoinKind::Inner | JoinKind::Semi) => all(),
@@ -124,7 +147,14 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         // An update may leave what a filter lets through: only the row before tells that it was there.
         Rel::Calc(Calc { filter: Some(_), .. }) => true,
         Rel::Scan(_) | Rel::Values { .. } | Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } => required,
-        Rel::WindowAggregate { .. } | Rel::Rank(_) => true,
+        // Flink drops an update's row before where only its key counts; here each copy of a row must go by itself.
+        Rel::WindowAggregate { .. }
+        | Rel::GroupAggregate { .. }
+        | Rel::Expand { .. }
+        | Rel::Replicate { .. }
+        | Rel::MatchRecognize { .. }
+        | Rel::TemporalSort { .. }
+        | Rel::Rank(_) => true,
         // Which elements an update takes away only the row before tells.
         Rel::Unnest(_) => true,
         Rel::Join(join) => match (join.form, input) {
@@ -138,23 +168,31 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
 
 /// Tells a relation that makes changes whether to emit `-U`, and what its inputs carry.
 fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
-    let _ = (required, inputs);
     match rel {
+        Rel::GroupAggregate { spec, .. } => {
+            spec.update_before = required;
+            spec.retracts = inputs.iter().any(|i| !i.is_insert_only());
+        }
         Rel::Scan(_)
         | Rel::Values { .. }
         | Rel::Calc(_)
         | Rel::Union { .. }
         | Rel::WindowTable { .. }
-        | Rel::Rank(_)
         | Rel::WindowAggregate { .. }
+        | Rel::TemporalSort { .. }
+        | Rel::MatchRecognize { .. }
+        | Rel::Expand { .. }
+        | Rel::Replicate { .. }
         | Rel::Join(_)
         | Rel::Unnest(_) => {}
+        Rel::Rank(rank) => rank.update_before = required,
     }
 }
 
 /// The relation that makes the changes, for a message.
 fn producer(rel: &Rel, modes: &Modes) -> String {
-    if let Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } = rel {
+    if let Rel::Calc(_) | Rel::Union { .. } | Rel::WindowTable { .. } | Rel::Expand { .. } | Rel::Replicate { .. } = rel
+    {
         let found = rel.inputs().into_iter().zip(&modes.inputs).find(|(_, m)| !m.mode.is_insert_only());
         if let Some((input, modes)) = found {
             return producer(input, modes);
@@ -180,7 +218,12 @@ fn name(rel: &Rel) -> String {
         Rel::WindowTable { spec, input, .. } => {
             format!("WindowTableFunction(window=[{}])", display::window(&spec.window, spec.rowtime, input.schema()))
         }
+        Rel::TemporalSort { spec, input, .. } => display::temporal_sort(&spec.order_by, input.schema()),
+        Rel::MatchRecognize { spec, input, .. } => display::match_recognize(spec, input.schema()),
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),
+        Rel::GroupAggregate { spec, input, schema } => display::group_aggregate(spec, input.schema(), schema),
+        Rel::Expand { .. } => "Expand".to_owned(),
+        Rel::Replicate { .. } => "ReplicateRows".to_owned(),
         Rel::Unnest(unnest) => display::unnest(unnest, unnest.input.schema()),
         Rel::Join(join) => display::join(join, join.left.schema(), join.right.schema()),
         Rel::Rank(rank) => display::rank(&rank.spec, rank.window, rank.input.schema()),

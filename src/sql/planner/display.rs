@@ -6,9 +6,10 @@ use chrono::DateTime;
 
 use super::rel::{JoinForm, WindowBounds};
 use crate::expr::{Expr, Scalar};
+use crate::graph::pattern::{AfterMatch, MatchRecognizeSpec, Pattern, RowsPerMatch};
 use crate::graph::{
-    AggregateCall, AggregateFunction, NullOrder, RankSpec, SortKey, SortOrder, WindowAggregateSpec, WindowInput,
-    WindowKind, WindowProperty, WindowTableSpec,
+    AggregateCall, AggregateFunction, ExpandSpec, GroupAggregateSpec, NullOrder, RankSpec, SortKey, SortOrder,
+    WindowAggregateSpec, WindowInput, WindowKind, WindowProperty, WindowTableSpec,
 };
 use crate::types::{DataType, Schema, TypeKind, timestamp_unit};
 use arrow::datatypes::TimeUnit;
@@ -191,6 +192,7 @@ pub fn rank(spec: &RankSpec, window: Option<WindowBounds>, input: &Schema) -> St
     let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
     let mut text = match window {
         Some(w) => format!("WindowRank(window=[(win_start=[{}], win_end=[{}])], ", name(w.start), name(w.end)),
+        None if !spec.number && spec.partition_by.is_empty() => "SortLimit(".to_owned(),
         None => "Rank(".to_owned(),
     };
     let of_window = |c: &usize| window.is_some_and(|w| *c == w.start || *c == w.end);
@@ -250,6 +252,30 @@ pub fn window_aggregate(spec: &WindowAggregateSpec, input: &Schema, output: &Sch
     format!("GlobalWindowAggregate({group}window=[{assigned}], select=[{}])", select.join(", "))
 }
 
+/// `GroupAggregate(groupBy=[…], select=[…])`.
+pub fn group_aggregate(spec: &GroupAggregateSpec, input: &Schema, output: &Schema) -> String {
+    let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
+    let keys: Vec<&str> = spec.keys.iter().map(|k| name(*k)).collect();
+    let mut select: Vec<String> = keys.iter().map(|k| (*k).to_owned()).collect();
+    for (call, field) in spec.aggregates.iter().zip(output.fields.iter().skip(keys.len())) {
+        select.push(format!("{} AS {}", aggregate(call, input), field.name));
+    }
+    let group = if keys.is_empty() { String::new() } else { format!("groupBy=[{}], ", keys.join(", ")) };
+    format!("GroupAggregate({group}select=[{}])", select.join(", "))
+}
+
+/// `Expand(projects=[{…}, …])`.
+pub fn expand(spec: &ExpandSpec, input: &Schema, output: &Schema) -> String {
+    let one = |projection: &Vec<Expr>| {
+        let columns = projection.iter().zip(&output.fields).map(|(e, f)| {
+            let text = expr(e, input);
+            if text == f.name { text } else { format!("{text} AS {}", f.name) }
+        });
+        format!("{{{}}}", columns.collect::<Vec<_>>().join(", "))
+    };
+    format!("Expand(projects=[{}])", spec.projections.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
 /// `COUNT(DISTINCT x) FILTER f`.
 pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
     let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
@@ -259,11 +285,81 @@ pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
         AggregateFunction::Min => "MIN",
         AggregateFunction::Max => "MAX",
         AggregateFunction::Avg => "AVG",
+        AggregateFunction::FirstValue => "FIRST_VALUE",
+        AggregateFunction::LastValue => "LAST_VALUE",
+        AggregateFunction::ListAgg => "LISTAGG",
+        AggregateFunction::Collect => "COLLECT",
+        AggregateFunction::ArrayAgg => "ARRAY_AGG",
+        AggregateFunction::JsonArrayAgg { .. } => "JSON_ARRAYAGG",
+        AggregateFunction::JsonObjectAgg { .. } => "JSON_OBJECTAGG",
     };
     let distinct = if call.distinct { "DISTINCT " } else { "" };
     let argument = call.argument.map_or("*", name);
     let filter = call.filter.map(|f| format!(" FILTER {}", name(f))).unwrap_or_default();
     format!("{function}({distinct}{argument}){filter}")
+}
+
+/// `Match(partitionBy=[…], orderBy=[…], pattern=[…], …)`.
+pub fn match_recognize(spec: &MatchRecognizeSpec, input: &Schema) -> String {
+    let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
+    let keys: Vec<&str> = spec.keys.iter().map(|k| name(*k)).collect();
+    let mut text = "Match(".to_owned();
+    if !keys.is_empty() {
+        let _ = write!(text, "partitionBy=[{}], ", keys.join(", "));
+    }
+    let _ = write!(text, "orderBy=[{}], ", sort_keys(&spec.order, input));
+    let rows = match spec.rows {
+        RowsPerMatch::One => "ONE ROW PER MATCH",
+        RowsPerMatch::All => "ALL ROWS PER MATCH",
+    };
+    let names = |of: &[usize]| {
+        of.iter().filter_map(|v| spec.variables.get(*v)).map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let skip = match &spec.after_match {
+        AfterMatch::ToNextRow => "SKIP TO NEXT ROW".to_owned(),
+        AfterMatch::PastLastRow => "SKIP PAST LAST ROW".to_owned(),
+        AfterMatch::ToFirst(of) => format!("SKIP TO FIRST {}", names(of)),
+        AfterMatch::ToLast(of) => format!("SKIP TO LAST {}", names(of)),
+    };
+    let _ =
+        write!(text, "rowsPerMatch=[{rows}], after=[{skip}], pattern=[{}]", pattern(&spec.pattern, &spec.variables));
+    if let Some(within) = spec.within_ms {
+        let _ = write!(text, ", within=[{}]", ms(within));
+    }
+    text.push(')');
+    text
+}
+
+/// A row pattern as it is written.
+pub fn pattern(pattern: &Pattern, variables: &[String]) -> String {
+    let list = |parts: &[Pattern], between: &str| {
+        parts.iter().map(|p| self::pattern(p, variables)).collect::<Vec<_>>().join(between)
+    };
+    match pattern {
+        Pattern::Variable(variable) => variables.get(*variable).cloned().unwrap_or_default(),
+        Pattern::Concat(parts) => format!("({})", list(parts, " ")),
+        Pattern::Alternation(parts) => format!("({})", list(parts, " | ")),
+        Pattern::Repeat { pattern, min, max, greedy } => {
+            let quantifier = match (min, max) {
+                (0, None) => "*".to_owned(),
+                (1, None) => "+".to_owned(),
+                (0, Some(1)) => "?".to_owned(),
+                (min, None) => format!("{{{min},}}"),
+                (min, Some(max)) => format!("{{{min},{max}}}"),
+            };
+            format!("{}{quantifier}{}", self::pattern(pattern, variables), if *greedy { "" } else { "?" })
+        }
+    }
+}
+
+/// `ts ASC, price DESC NULLS FIRST`.
+pub fn sort_keys(order: &[SortKey], input: &Schema) -> String {
+    order.iter().map(|key| sort_key(key, input)).collect::<Vec<_>>().join(", ")
+}
+
+/// `Sort(orderBy=[…])`.
+pub fn temporal_sort(order: &[SortKey], input: &Schema) -> String {
+    format!("TemporalSort(orderBy=[{}])", sort_keys(order, input))
 }
 
 /// `Correlate(invocation=[UNNEST(…)], joinType=[…], select=[…])`.

@@ -7,10 +7,11 @@ use sqlparser::ast::{BinaryOperator, CastKind, UnaryOperator};
 
 use super::aggregate::Aggregates;
 use super::group_window::GroupWindow;
+use super::match_recognize::PatternScope;
 use super::place::{self, unsupported};
 use super::rank::RankCall;
+use super::scalar_subquery::Scalars;
 use super::scope::{self, Scope};
-use super::subquery::Scalars;
 use super::{Environment, coercion, literal, sql_type};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Scalar};
@@ -30,6 +31,8 @@ pub struct Binder<'a> {
     pub environment: &'a Environment,
     /// Where aggregate calls are collected; `None` where they are not allowed.
     pub aggregates: Option<&'a mut Aggregates>,
+    /// Names of a row pattern, within `MATCH_RECOGNIZE`.
+    pub pattern: Option<&'a mut PatternScope>,
     /// Binds scalar subqueries; `None` where they are not allowed.
     pub scalars: Option<&'a Scalars<'a>>,
     /// The query's group window, whose properties may be named.
@@ -44,7 +47,9 @@ pub struct Binder<'a> {
 impl<'a> Binder<'a> {
     /// Binds expressions without aggregates.
     pub fn new(scope: &'a Scope, environment: &'a Environment, here: Position) -> Self {
-        Binder { scope, environment, aggregates: None, scalars: None, group_window: None, rank: None, here, depth: 0 }
+        let (group_window, rank) = (None, None);
+        let (aggregates, pattern, scalars) = (None, None, None);
+        Binder { scope, environment, aggregates, pattern, scalars, group_window, rank, here, depth: 0 }
     }
 
     /// Binds a predicate.
@@ -77,6 +82,13 @@ impl<'a> Binder<'a> {
         bound
     }
 
+    fn resolve(&mut self, path: &[sp::Ident]) -> Result<Expr> {
+        match &mut self.pattern {
+            Some(pattern) => pattern.resolve(path, self.aggregates.is_none(), self.here),
+            None => self.scope.resolve(path, self.here),
+        }
+    }
+
     /// The position of a node, or of what surrounds it.
     pub fn position(&self, node: &sp::Expr) -> Position {
         place::position(node).unwrap_or(self.here)
@@ -90,8 +102,8 @@ impl<'a> Binder<'a> {
     fn bind_node(&mut self, node: &sp::Expr) -> Result<Expr> {
         use sp::Expr as E;
         match node {
-            E::Identifier(name) => self.scope.resolve(std::slice::from_ref(name), self.here),
-            E::CompoundIdentifier(path) => self.scope.resolve(path, self.here),
+            E::Identifier(name) => self.resolve(std::slice::from_ref(name)),
+            E::CompoundIdentifier(path) => self.resolve(path),
             E::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain),
             E::Nested(inner) => self.bind(inner),
             E::Value(value) => literal::value(&value.value, self.here),
@@ -156,7 +168,7 @@ impl<'a> Binder<'a> {
                 chain = rest;
             }
         }
-        let mut value = if path.is_empty() { self.bind(root)? } else { self.scope.resolve(&path, self.here)? };
+        let mut value = if path.is_empty() { self.bind(root)? } else { self.resolve(&path)? };
         for access in chain {
             value = match access {
                 sp::AccessExpr::Dot(sp::Expr::Identifier(name)) => {

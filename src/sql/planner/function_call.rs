@@ -9,7 +9,8 @@ use super::literal;
 use super::place::{self, unsupported};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
-use crate::types::TypeKind;
+use crate::sql::ast::Position;
+use crate::types::{DataType, TypeKind};
 
 /// Functions whose argument at this position is a time unit, written as a name.
 const UNIT_ARGUMENTS: &[(&str, usize)] = &[("TIMESTAMPADD", 0), ("TIMESTAMPDIFF", 0)];
@@ -21,6 +22,9 @@ impl Binder<'_> {
         let name = function_name(function);
         let at = place::position(&function.name).unwrap_or(self.here);
         self.here = at;
+        if let Some(navigation) = self.navigation(&name, function) {
+            return navigation;
+        }
         if let (Some(over), "ROW_NUMBER") = (&function.over, name.as_str()) {
             return self.row_number(over, at);
         }
@@ -59,10 +63,11 @@ impl Binder<'_> {
         }
         match aggregate::kind(&name) {
             Kind::Supported => return self.aggregate(&name, function, list, &args, star),
+            Kind::Grouping => return self.grouping(&name, &args, at),
             Kind::Unsupported => {
                 return unsupported(
                     &format!("the aggregate function {name} is not supported"),
-                    "use COUNT, SUM, MIN, MAX or AVG",
+                    "see the aggregate functions in docs/sql.md",
                     at,
                 );
             }
@@ -103,23 +108,31 @@ impl Binder<'_> {
         // While arguments are bound, `aggregates` is gone: an aggregate of an aggregate is refused.
         let distinct = matches!(list.duplicate_treatment, Some(sp::DuplicateTreatment::Distinct));
         let bound = (|| {
-            let argument = match (args, star) {
-                ([], true) => None,
-                ([arg], false) => Some(self.bind(arg)?),
-                _ => {
-                    return unsupported(
-                        &format!("{name} with this number of arguments is not supported"),
-                        "pass one",
-                        at,
-                    );
-                }
-            };
+            if args.is_empty() != star {
+                return Err(place::error("sql_type", format!("{name} needs an argument"), at));
+            }
+            let arguments: Vec<Expr> = args.iter().map(|arg| self.bind(arg)).collect::<Result<_>>()?;
             let filter = function.filter.as_ref().map(|f| self.bind_predicate(f, "FILTER")).transpose()?;
-            aggregate::bind(name, argument, distinct, filter, at)
+            Ok(aggregate::Call { name, arguments, distinct, filter, at })
         })();
-        let result = bound.map(|call| aggregates.add(call));
+        let result = bound.and_then(|call| aggregate::add(call, aggregates, self.environment));
         self.aggregates = Some(aggregates);
         result
+    }
+
+    /// `GROUPING(a, …)`, `GROUPING_ID(a, …)`, `GROUP_ID()`: a call that `grouping` replaces.
+    fn grouping(&mut self, name: &str, args: &[&sp::Expr], at: Position) -> Result<Expr> {
+        let Some(aggregates) = self.aggregates.take() else {
+            return Err(place::error("sql_type", format!("{name} needs GROUP BY"), at));
+        };
+        aggregates.grouping.get_or_insert(at);
+        let bound: Result<Vec<Expr>> = args.iter().map(|arg| self.bind(arg)).collect();
+        self.aggregates = Some(aggregates);
+        if args.is_empty() != (name == "GROUP_ID") {
+            return Err(place::error("sql_type", format!("{name} takes grouping columns"), at));
+        }
+        let data_type = DataType::not_null(TypeKind::BigInt);
+        Ok(Expr::Call { function: name.to_owned(), args: bound?, data_type })
     }
 
     /// Forms that the parser gives a node of their own, and those that are refused.

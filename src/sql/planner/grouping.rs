@@ -1,109 +1,169 @@
-//! `GROUP BY … window_start, window_end`: a window aggregate with a projection below (keys, arguments, filters) and one
-//! above (expressions over keys and aggregates, `HAVING`).
+//! `GROUP BY`: a window aggregate where it groups by `window_start` and `window_end` of a window table function, else an
+//! unbounded one; with a projection below (keys, arguments, filters) and one above (expressions over keys and aggregates,
+//! `HAVING`). Several grouping sets are an `Expand` below: each row once per set, with nulls for the columns that are not
+//! in the set and the set's number in a column of its own.
 
 use sqlparser::ast as sp;
 
 use super::aggregate::Aggregates;
-use super::expression::{AGGREGATE_BASE, Binder};
+use super::expression::{self, AGGREGATE_BASE, Binder};
 use super::function_call;
 use super::group_window::{GroupWindow, PROPERTY_BASE};
-use super::names;
-use super::place::{self, unsupported};
 use super::query::{Bound, Item, WindowColumn, project};
 use super::rel::Rel;
 use super::scope::Scope;
-use crate::error::Result;
-use crate::expr::Expr;
-use crate::graph::{AggregateCall, WindowAggregateSpec, WindowInput, WindowProperty};
+use super::{Environment, names, place};
+use crate::error::{Error, Result};
+use crate::expr::{Expr, Scalar};
+use crate::graph::{AggregateCall, ExpandSpec, GroupAggregateSpec, WindowAggregateSpec, WindowInput, WindowProperty};
 use crate::sql::ast::Position;
-use crate::types::{Field, Schema};
+use crate::types::{DataType, Field, Schema, TypeKind};
 
-const USE_WINDOWS: &str = "group by window_start and window_end of a window table function: SELECT … FROM \
-                           TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end";
+/// Most grouping sets of one query: `CUBE` of eight columns.
+const MAX_GROUPING_SETS: usize = 256;
+/// The column of a grouping set's number; Flink's name.
+const EXPAND_ID: &str = "$e";
 
-/// The expressions of a plain `GROUP BY`.
-pub fn expressions(group_by: &sp::GroupByExpr, at: Position) -> Result<Vec<&sp::Expr>> {
-    let sp::GroupByExpr::Expressions(nodes, modifiers) = group_by else {
-        return unsupported("GROUP BY ALL is not supported", "name the columns", at);
-    };
-    if !modifiers.is_empty() {
-        let at = nodes.first().and_then(place::position).unwrap_or(at);
-        return unsupported("grouping sets are not supported", "write one query per grouping and UNION ALL", at);
-    }
-    for node in nodes {
-        if let sp::Expr::Value(_) = node {
-            let at = place::position(node).unwrap_or(at);
-            return unsupported("GROUP BY of a constant is not supported", "name the column instead of its number", at);
-        }
-    }
-    Ok(nodes.iter().collect())
+/// A written `GROUP BY`.
+pub struct Grouping<'n> {
+    /// All grouping expressions.
+    pub nodes: Vec<&'n sp::Expr>,
+    /// Positions in `nodes`; none without a `GROUP BY`.
+    pub sets: Vec<Vec<usize>>,
 }
 
-/// Takes the group window, such as `TUMBLE(ts, size)`, out of the expressions of a `GROUP BY`.
-pub fn take_group_window(group: &mut Vec<&sp::Expr>, binder: &mut Binder<'_>) -> Result<Option<GroupWindow>> {
-    let Some(position) = group.iter().position(|node| GroupWindow::is_call(node)) else { return Ok(None) };
-    let sp::Expr::Function(function) = group.remove(position) else {
-        return Err(crate::error::Error::internal("a group window is a call"));
+/// A bound `GROUP BY`.
+pub struct Group {
+    /// All grouping expressions.
+    pub keys: Vec<(Expr, Position)>,
+    /// Positions in `keys`; one empty set without a `GROUP BY`.
+    pub sets: Vec<Vec<usize>>,
+    /// The older form of a window.
+    pub window: Option<GroupWindow>,
+}
+
+/// The expressions of a `GROUP BY`.
+pub fn expressions(group_by: &sp::GroupByExpr, at: Position) -> Result<Grouping<'_>> {
+    let sp::GroupByExpr::Expressions(items, modifiers) = group_by else {
+        return place::unsupported("GROUP BY ALL is not supported", "name the columns", at);
     };
-    if let Some(second) = group.iter().find(|node| GroupWindow::is_call(node)) {
-        let at = binder.position(second);
-        return unsupported("several group windows are not supported", "aggregate twice, in a subquery", at);
+    if !modifiers.is_empty() {
+        return place::unsupported("this form of GROUP BY is not supported", "write ROLLUP(…) or CUBE(…)", at);
     }
-    GroupWindow::bind(binder, &function_call::function_name(function), function).map(Some)
+    let mut grouping = Grouping { nodes: vec![], sets: vec![] };
+    if items.is_empty() {
+        return Ok(grouping);
+    }
+    grouping.sets.push(vec![]);
+    for item in items {
+        let sets = sets_of(item, at)?;
+        if grouping.sets.len().saturating_mul(sets.len()) > MAX_GROUPING_SETS {
+            let what = format!("more than {MAX_GROUPING_SETS} grouping sets are not supported");
+            return place::unsupported(&what, "write several queries", place::position(item).unwrap_or(at));
+        }
+        let mut numbered = Vec::with_capacity(sets.len());
+        for set in sets {
+            let mut numbers = Vec::with_capacity(set.len());
+            for node in set {
+                let known = grouping.nodes.iter().position(|n| std::ptr::eq(*n, node));
+                numbers.push(known.unwrap_or_else(|| {
+                    grouping.nodes.push(node);
+                    grouping.nodes.len() - 1
+                }));
+            }
+            numbered.push(numbers);
+        }
+        let both = |before: &Vec<usize>| numbered.iter().map(|n| [&before[..], n].concat()).collect::<Vec<_>>();
+        grouping.sets = grouping.sets.iter().flat_map(both).collect();
+    }
+    Ok(grouping)
+}
+
+/// The sets that one item of `GROUP BY` stands for.
+fn sets_of(item: &sp::Expr, at: Position) -> Result<Vec<Vec<&sp::Expr>>> {
+    Ok(match item {
+        sp::Expr::GroupingSets(sets) => sets.iter().map(|set| set.iter().collect()).collect(),
+        sp::Expr::Rollup(units) => (0..=units.len()).rev().map(|n| units.iter().take(n).flatten().collect()).collect(),
+        sp::Expr::Cube(units) => {
+            if units.len() > 8 {
+                let what = format!("CUBE of {} columns is not supported", units.len());
+                return place::unsupported(&what, "name the GROUPING SETS", place::position(item).unwrap_or(at));
+            }
+            let chosen = |mask: usize| {
+                let last = units.len() - 1;
+                units
+                    .iter()
+                    .enumerate()
+                    .filter(move |(i, _)| mask >> (last - i) & 1 == 1)
+                    .flat_map(|(_, u)| u)
+                    .collect()
+            };
+            if units.is_empty() { vec![vec![]] } else { (0..1 << units.len()).rev().map(chosen).collect() }
+        }
+        sp::Expr::Tuple(items) => vec![items.iter().collect()],
+        other => vec![vec![other]],
+    })
+}
+
+impl Grouping<'_> {
+    /// Takes the group window, such as `TUMBLE(ts, size)`, out of the expressions.
+    pub fn take_window(&mut self, binder: &mut Binder<'_>) -> Result<Option<GroupWindow>> {
+        let Some(position) = self.nodes.iter().position(|node| GroupWindow::is_call(node)) else { return Ok(None) };
+        let sp::Expr::Function(function) = self.nodes.remove(position) else {
+            return Err(Error::internal("a group window is a call"));
+        };
+        if let Some(second) = self.nodes.iter().find(|node| GroupWindow::is_call(node)) {
+            let at = binder.position(second);
+            let what = "several group windows are not supported";
+            return place::unsupported(what, "aggregate twice, in a subquery", at);
+        }
+        let name = function_call::function_name(function);
+        for set in &mut self.sets {
+            let before = set.len();
+            set.retain(|node| *node != position);
+            if set.len() == before {
+                let what = format!("{name} in some grouping sets only is not supported");
+                return place::unsupported(&what, "put it beside the grouping sets", binder.here);
+            }
+            set.iter_mut().filter(|node| **node > position).for_each(|node| *node -= 1);
+        }
+        GroupWindow::bind(binder, &name, function).map(Some)
+    }
 }
 
 /// Builds the aggregate.
+#[expect(clippy::too_many_arguments, reason = "the clauses of a query")]
 pub fn bind(
     input: Bound,
     scope: &Scope,
-    (group, group_window): (Vec<(Expr, Position)>, Option<GroupWindow>),
+    group: Group,
     items: Vec<Item>,
     having: Option<Expr>,
     aggregates: Aggregates,
+    environment: &Environment,
     at: Position,
 ) -> Result<Bound> {
-    let group_at = group.first().map_or(at, |(_, at)| *at);
-    let mut keys: Vec<Expr> = Vec::new();
-    let mut properties: Vec<(usize, WindowColumn)> = Vec::new();
-    for (expr, _) in group {
-        if group_window.is_none()
-            && let Expr::Column { index, .. } = expr
-            && let Some(Some(window)) = input.windows.get(index)
-        {
-            if !properties.iter().any(|(_, w)| w == window) {
-                properties.push((index, *window));
-            }
-        } else if !keys.contains(&expr) {
-            keys.push(expr);
-        }
+    let group_at = group.keys.first().map_or(at, |(_, at)| *at);
+    let mut keys = Keys::new(&input, &group);
+    if let Some(window) = &group.window {
+        keys = Keys::plain(&group);
+        let properties = window.properties().into_iter().zip(PROPERTY_BASE..);
+        let column = |property| WindowColumn { window: 0, property, zoned: false };
+        keys.properties = properties.map(|((property, _), index)| (index, column(property))).collect();
     }
-    let missing = || crate::error::Error::internal("a window column outside of its input");
+    let window = keys.window();
+    if window.is_none() {
+        keys = Keys::plain(&group);
+    }
+    let missing = || Error::internal("a window column outside of its input");
     let column = |index: usize| {
         let property = |w: &GroupWindow| w.properties().into_iter().nth(index.checked_sub(PROPERTY_BASE)?);
         let of_input = scope.schema.fields.get(index).map(|f| Expr::column(index, f.data_type.clone()));
-        of_input.or_else(|| group_window.as_ref().and_then(property).map(|(_, column)| column)).ok_or_else(missing)
+        of_input.or_else(|| group.window.as_ref().and_then(property).map(|(_, column)| column)).ok_or_else(missing)
     };
-    if let Some(window) = &group_window {
-        properties = (window.properties().into_iter().zip(PROPERTY_BASE..))
-            .map(|((property, _), index)| (index, WindowColumn { window: 0, property, zoned: false }))
-            .collect();
-    }
-    let find = |wanted: WindowProperty| properties.iter().find(|(_, w)| w.property == wanted);
-    let (start, end) = match (find(WindowProperty::Start), find(WindowProperty::End)) {
-        (Some((start, a)), Some((end, b))) if a.window == b.window => (*start, *end),
-        _ if input.windows.iter().flatten().next().is_some() => {
-            let what = "GROUP BY over a window needs both window_start and window_end";
-            return unsupported(what, "add the missing ones to GROUP BY", group_at);
-        }
-        _ => {
-            let what = "an aggregation without windows is not supported";
-            return unsupported(what, USE_WINDOWS, group_at);
-        }
-    };
-    properties.sort_by_key(|(_, w)| w.property as u8);
-
+    let expands = keys.sets.len() > 1;
     // Below: keys, arguments, filters, window start and end.
-    let mut below = Projection { exprs: keys.clone(), names: vec![] };
+    let mut below = Projection { exprs: keys.exprs.clone(), arguments: if expands { keys.exprs.len() } else { 0 } };
     let mut calls = Vec::with_capacity(aggregates.calls.len());
     for call in aggregates.calls {
         calls.push(AggregateCall {
@@ -115,33 +175,31 @@ pub fn bind(
         });
     }
     // Columns of their own, even if an argument is the same: whoever assigns the windows replaces these two.
-    let windows = match &group_window {
-        Some(of) => WindowInput::Assign { window: of.window, rowtime: below.push(of.time.clone()) },
-        None => {
-            let zoned = properties.iter().any(|(_, w)| w.zoned);
+    let window = match (&group.window, window) {
+        (Some(of), _) => Some(WindowInput::Assign { window: of.window, rowtime: below.push(of.time.clone()) }),
+        (None, Some((start, end))) => {
+            let zoned = keys.properties.iter().any(|(_, w)| w.zoned);
             let window_start = below.push(column(start)?);
-            WindowInput::Attached { window_start, window_end: below.push(column(end)?), zoned }
+            Some(WindowInput::Attached { window_start, window_end: below.push(column(end)?), zoned })
         }
+        (None, None) => None,
     };
-    below.names = names::unique(below.exprs.iter().enumerate().map(|(i, e)| name_of(e, scope, &items, i)).collect());
-
-    let spec = WindowAggregateSpec {
-        input: windows,
-        keys: (0..keys.len()).collect(),
-        aggregates: calls,
-        properties: properties.iter().map(|(_, w)| w.property).collect(),
-    };
-    let mut output: Vec<Field> = Vec::new();
-    for (key, name) in keys.iter().zip(&below.names) {
-        output.push(Field::new(name.clone(), key.data_type().clone()));
+    let unique = names::unique(below.exprs.iter().enumerate().map(|(i, e)| name_of(e, scope, &items, i)).collect());
+    let mut rel = input.rel.project(below.exprs, unique);
+    let mut positions: Vec<usize> = (0..keys.exprs.len()).collect();
+    if expands {
+        positions.push(rel.schema().fields.len());
+        rel = expand(rel, &keys);
     }
-    for (i, call) in spec.aggregates.iter().enumerate() {
+
+    let mut output: Vec<Field> = positions.iter().filter_map(|k| rel.schema().fields.get(*k).cloned()).collect();
+    for (i, call) in calls.iter().enumerate() {
         let named =
             items.iter().find(|item| matches!(item.expr, Expr::Column { index, .. } if index == AGGREGATE_BASE + i));
         let name = named.map_or_else(|| format!("$agg{i}"), |item| item.name.clone());
         output.push(Field::new(name, call.data_type.clone()));
     }
-    for (index, _) in &properties {
+    for (index, _) in &keys.properties {
         let name = scope.schema.fields.get(*index).map_or_else(|| format!("$w{index}"), |f| f.name.clone());
         output.push(Field::new(name, column(*index)?.data_type().with_nullable(false)));
     }
@@ -150,31 +208,149 @@ pub fn bind(
         field.name = name;
     }
 
-    let above = Above { keys: &keys, aggregates: spec.aggregates.len(), properties: &properties, scope };
+    let above = Above { keys: &keys, output: &output, aggregates: calls.len(), scope, environment };
     let mut selected = Vec::with_capacity(items.len());
     for item in items {
         selected.push(Item { expr: above.rewrite(&item.expr, item.at)?, ..item });
     }
     let having = having.map(|h| above.rewrite(&h, group_at)).transpose()?;
 
-    let mut windows: Vec<Option<WindowColumn>> = vec![None; keys.len() + spec.aggregates.len()];
-    windows.extend(properties.iter().map(|(_, w)| Some(*w).filter(|_| group_window.is_none())));
-    let input = Box::new(input.rel.project(below.exprs, below.names));
-    let mut rel = Rel::WindowAggregate { input, spec, schema: Schema::new(output) };
+    let mut windows: Vec<Option<WindowColumn>> = vec![None; positions.len() + calls.len()];
+    windows.extend(keys.properties.iter().map(|(_, w)| Some(*w).filter(|_| group.window.is_none())));
+    let (input, schema) = (Box::new(rel), Schema::new(output));
+    let mut rel = match window {
+        Some(input_windows) => {
+            let spec = WindowAggregateSpec {
+                input: input_windows,
+                keys: positions,
+                aggregates: calls,
+                properties: keys.properties.iter().map(|(_, w)| w.property).collect(),
+            };
+            Rel::WindowAggregate { input, spec, schema }
+        }
+        None => {
+            let spec = GroupAggregateSpec {
+                keys: positions,
+                aggregates: calls,
+                retracts: false,
+                update_before: false,
+                state_ttl_ms: 0,
+                bundles: false,
+            };
+            Rel::GroupAggregate { input, spec, schema }
+        }
+    };
     if let Some(having) = having {
         rel = rel.filter(having);
     }
     Ok(project(Bound { rel, windows }, selected))
 }
 
+/// The grouping columns.
+struct Keys {
+    /// Without window columns.
+    exprs: Vec<Expr>,
+    /// Positions in `exprs`.
+    sets: Vec<Vec<usize>>,
+    /// Window columns of the input by which every set groups.
+    properties: Vec<(usize, WindowColumn)>,
+}
+
+impl Keys {
+    /// Takes window columns out, where every set has them.
+    fn new(input: &Bound, group: &Group) -> Keys {
+        let window = |key: &usize| match group.keys.get(*key) {
+            Some((Expr::Column { index, .. }, _)) => input.windows.get(*index).copied().flatten().map(|w| (*index, w)),
+            _ => None,
+        };
+        let mut keys = Keys { exprs: vec![], sets: vec![], properties: vec![] };
+        for key in 0..group.keys.len() {
+            let everywhere = group.sets.iter().all(|set| set.iter().any(|k| window(k) == window(&key)));
+            if let (Some((index, column)), true) = (window(&key), everywhere)
+                && !keys.properties.iter().any(|(_, w)| *w == column)
+            {
+                keys.properties.push((index, column));
+            }
+        }
+        keys.properties.sort_by_key(|(_, w)| w.property as u8);
+        let properties = keys.properties.clone();
+        keys.take(group, |key| window(key).is_some_and(|(_, w)| properties.iter().any(|(_, p)| *p == w)));
+        keys
+    }
+
+    /// Takes all columns as they are.
+    fn plain(group: &Group) -> Keys {
+        let mut keys = Keys { exprs: vec![], sets: vec![], properties: vec![] };
+        keys.take(group, |_| false);
+        keys
+    }
+
+    fn take(&mut self, group: &Group, is_window: impl Fn(&usize) -> bool) {
+        for set in &group.sets {
+            let mut numbers = Vec::new();
+            for key in set.iter().filter(|k| !is_window(k)) {
+                let Some((expr, _)) = group.keys.get(*key) else { continue };
+                let number = self.exprs.iter().position(|e| e == expr).unwrap_or_else(|| {
+                    self.exprs.push(expr.clone());
+                    self.exprs.len() - 1
+                });
+                if !numbers.contains(&number) {
+                    numbers.push(number);
+                }
+            }
+            self.sets.push(numbers);
+        }
+    }
+
+    /// The input's columns of the window's start and end, if it is grouped by both.
+    fn window(&self) -> Option<(usize, usize)> {
+        let find = |wanted: WindowProperty| self.properties.iter().find(|(_, w)| w.property == wanted);
+        match (find(WindowProperty::Start), find(WindowProperty::End)) {
+            (Some((start, a)), Some((end, b))) if a.window == b.window => Some((*start, *end)),
+            _ => None,
+        }
+    }
+}
+
+/// Each row once per grouping set.
+fn expand(input: Rel, keys: &Keys) -> Rel {
+    let mut fields = input.schema().fields.clone();
+    for (key, field) in fields.iter_mut().enumerate().take(keys.exprs.len()) {
+        field.data_type.nullable |= !keys.sets.iter().all(|set| set.contains(&key));
+    }
+    let id = DataType::not_null(TypeKind::BigInt);
+    fields.push(Field::new(EXPAND_ID, id));
+    let projection = |(number, set): (usize, &Vec<usize>)| {
+        let mut exprs = input.columns();
+        for (key, expr) in exprs.iter_mut().enumerate().take(keys.exprs.len()) {
+            if !set.contains(&key) {
+                *expr = Expr::literal(Scalar::Null, expr.data_type().kind.clone());
+            }
+        }
+        exprs.push(bigint(number));
+        exprs
+    };
+    let spec = ExpandSpec { projections: keys.sets.iter().enumerate().map(projection).collect() };
+    Rel::Expand { input: Box::new(input), spec, schema: Schema::new(fields) }
+}
+
+fn bigint(value: usize) -> Expr {
+    Expr::literal(Scalar::Int(i64::try_from(value).unwrap_or(i64::MAX)), TypeKind::BigInt)
+}
+
 struct Projection {
     exprs: Vec<Expr>,
-    names: Vec<String>,
+    /// From here on, an argument may be the same column as another one.
+    arguments: usize,
 }
 
 impl Projection {
     fn add(&mut self, expr: Expr) -> usize {
-        self.exprs.iter().position(|e| *e == expr).unwrap_or_else(|| self.push(expr))
+        let known = self.exprs.iter().skip(self.arguments).position(|e| *e == expr);
+        match known {
+            Some(position) => position + self.arguments,
+            None => self.push(expr),
+        }
     }
     fn push(&mut self, expr: Expr) -> usize {
         self.exprs.push(expr);
@@ -195,23 +371,32 @@ fn name_of(expr: &Expr, scope: &Scope, items: &[Item], position: usize) -> Strin
 
 /// Moves expressions over the input to the aggregate's output.
 struct Above<'a> {
-    keys: &'a [Expr],
+    keys: &'a Keys,
+    output: &'a [Field],
     aggregates: usize,
-    properties: &'a [(usize, WindowColumn)],
     scope: &'a Scope,
+    environment: &'a Environment,
 }
 
 impl Above<'_> {
     fn rewrite(&self, expr: &Expr, at: Position) -> Result<Expr> {
-        if let Some(key) = self.keys.iter().position(|k| k == expr) {
-            return Ok(Expr::column(key, expr.data_type().clone()));
+        let expands = usize::from(self.keys.sets.len() > 1);
+        if let Some(key) = self.keys.exprs.iter().position(|k| k == expr) {
+            let data_type = self.output.get(key).map_or(expr.data_type(), |f| &f.data_type);
+            return Ok(Expr::column(key, data_type.clone()));
+        }
+        if let Expr::Call { function, args, .. } = expr
+            && matches!(function.as_str(), "GROUPING" | "GROUPING_ID" | "GROUP_ID")
+        {
+            return self.grouping(function, args, at);
         }
         if let Expr::Column { index, data_type } = expr {
+            let keys = self.keys.exprs.len() + expands;
             if *index >= AGGREGATE_BASE {
-                return Ok(Expr::column(self.keys.len() + (index - AGGREGATE_BASE), data_type.clone()));
+                return Ok(Expr::column(keys + (index - AGGREGATE_BASE), data_type.clone()));
             }
-            if let Some(property) = self.properties.iter().position(|(i, _)| i == index) {
-                let position = self.keys.len() + self.aggregates + property;
+            if let Some(property) = self.keys.properties.iter().position(|(i, _)| i == index) {
+                let position = keys + self.aggregates + property;
                 return Ok(Expr::column(position, data_type.with_nullable(false)));
             }
             let name = self.scope.schema.fields.get(*index).map_or("?", |f| f.name.as_str());
@@ -223,5 +408,36 @@ impl Above<'_> {
             *child = self.rewrite(child, at)?;
         }
         Ok(copy)
+    }
+
+    /// The value of `GROUPING` or its kin, by grouping set.
+    fn grouping(&self, function: &str, args: &[Expr], at: Position) -> Result<Expr> {
+        let mut columns = Vec::with_capacity(args.len());
+        for arg in args {
+            let Some(key) = self.keys.exprs.iter().position(|k| k == arg) else {
+                let message = format!("an argument of {function} must be one of the columns of GROUP BY");
+                return Err(place::error("sql_type", message, at));
+            };
+            columns.push(key);
+        }
+        let sets = &self.keys.sets;
+        let same = |a: &[usize], b: &[usize]| a.len() == b.len() && a.iter().all(|k| b.contains(k));
+        let value = |(number, set): (usize, &Vec<usize>)| match function {
+            "GROUP_ID" => sets.iter().take(number).filter(|before| same(before, set)).count(),
+            _ => columns.iter().fold(0, |bits, key| bits << 1 | usize::from(!set.contains(key))),
+        };
+        let values: Vec<usize> = sets.iter().enumerate().map(value).collect();
+        let first = values.first().copied().unwrap_or(0);
+        if values.iter().all(|v| *v == first) {
+            return Ok(bigint(first));
+        }
+        let data_type = DataType::not_null(TypeKind::BigInt);
+        let id = Expr::column(self.keys.exprs.len(), data_type.clone());
+        let mut branches = Vec::new();
+        for (number, value) in values.iter().enumerate().filter(|(_, v)| **v != first) {
+            let is = expression::call(self.environment, "=", vec![id.clone(), bigint(number)], at)?;
+            branches.push((is, bigint(*value)));
+        }
+        Ok(Expr::Case { branches, otherwise: Box::new(bigint(first)), data_type })
     }
 }

@@ -36,6 +36,9 @@ pub fn unique_keys(rel: &Rel) -> Vec<UniqueKey> {
             let window = spec.properties.iter().position(|p| matches!(p, P::Start | P::End | P::Time));
             window.map(|w| (0..spec.keys.len()).chain([base + w]).collect()).into_iter().collect()
         }
+        Rel::TemporalSort { input, .. } => unique_keys(input),
+        // Its grouping columns come first.
+        Rel::GroupAggregate { spec, .. } => vec![(0..spec.keys.len()).collect()],
         Rel::Join(join) => of_join(join),
         Rel::Rank(rank) => {
             let mut found = unique_keys(&rank.input);
@@ -64,7 +67,7 @@ pub fn upsert_keys(rel: &Rel) -> Vec<UniqueKey> {
             let holds = |key: &UniqueKey| sides.iter().flatten().any(|side| side.iter().all(|c| key.contains(c)));
             unique_keys(rel).into_iter().filter(|key| holds(key)).collect()
         }
-        Rel::Rank(rank) => of_rank(rank).into_iter().collect(),
+        Rel::Rank(rank) => of_rank(rank).map_or_else(|| upsert_keys(&rank.input), |key| vec![key]),
         other => unique_keys(other),
     }
 }

@@ -25,6 +25,17 @@ pub fn normalise(tree: Rel) -> Rel {
         }
         Rel::Rank(rank) => Rel::Rank(Rank { input: Box::new(normalise(*rank.input)), ..rank }),
         Rel::WindowAggregate { input, spec, schema } => fuse(normalise(*input), spec, schema),
+        Rel::TemporalSort { input, spec, schema } => {
+            Rel::TemporalSort { input: Box::new(normalise(*input)), spec, schema }
+        }
+        Rel::MatchRecognize { input, spec, schema } => {
+            Rel::MatchRecognize { input: Box::new(normalise(*input)), spec, schema }
+        }
+        Rel::GroupAggregate { input, spec, schema } => {
+            Rel::GroupAggregate { input: Box::new(normalise(*input)), spec, schema }
+        }
+        Rel::Expand { input, spec, schema } => Rel::Expand { input: Box::new(normalise(*input)), spec, schema },
+        Rel::Replicate { input, spec, schema } => Rel::Replicate { input: Box::new(normalise(*input)), spec, schema },
         Rel::Union { inputs, schema } => {
             let mut flat = Vec::with_capacity(inputs.len());
             for input in inputs {

@@ -10,13 +10,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::prune::{self, Scans, TableScan};
+use super::rank::Form;
 use super::rel::{Calc, Join, JoinForm, Rel, Scan};
 use super::{Environment, SinkQuery, changelog, display, keys, place};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
+use crate::graph::ranking::KeepFirstSpec;
 use crate::graph::{
-    CalcSpec, Edge, Exchange, IntervalJoinSpec, JobGraph, JoinSpec, OperatorKind, OperatorSpec, PLAN_VERSION,
-    SourceSpec, TemporalJoinSpec, Vertex, WatermarkSpec, WindowRankSpec,
+    CalcSpec, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec, JobGraph, JoinSpec, OperatorKind, OperatorSpec,
+    PLAN_VERSION, SourceSpec, TemporalJoinSpec, Vertex, WatermarkSpec, WindowRankSpec,
 };
 use crate::id::OperatorId;
 use crate::sql::catalog::{Catalog, TableColumn};
@@ -140,20 +142,74 @@ impl Builder<'_> {
                 let kind = OperatorKind::WindowAggregate(spec.clone());
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
             }
+            Rel::MatchRecognize { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::match_recognize(spec, &input.schema);
+                let id = self
+                    .id(&format!("match_recognize {}", display::pattern(&spec.pattern, &spec.variables)), &input.ids);
+                let exchange = exchange(&spec.keys);
+                let kind = OperatorKind::MatchRecognize(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
+            }
+            Rel::GroupAggregate { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::group_aggregate(spec, &input.schema, schema);
+                let id = self.id(&format!("group_aggregate {}", group_path(spec, &input.schema)), &input.ids);
+                let exchange =
+                    if spec.keys.is_empty() { Exchange::Global } else { Exchange::Hash { keys: spec.keys.clone() } };
+                let kind = OperatorKind::GroupAggregate(self.with_options(spec.clone())?);
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange))
+            }
+            Rel::Expand { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::expand(spec, &input.schema, schema);
+                let id = self.id("expand", &input.ids);
+                let kind = OperatorKind::Expand(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Forward))
+            }
+            Rel::Replicate { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let count = schema.fields.get(spec.count).map_or("?", |f| f.name.as_str());
+                let name = format!("ReplicateRows(count=[{count}])");
+                let id = self.id("replicate", &input.ids);
+                let kind = OperatorKind::Replicate(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Forward))
+            }
             Rel::Rank(rank) => {
-                let Some(window) = rank.window.filter(|_| rank.spec.last < u64::MAX) else {
-                    let what = "ROW_NUMBER outside of windows is not supported";
-                    let instead = "partition it by window_start and window_end, and filter by its number";
-                    return place::unsupported(what, instead, rank.at);
-                };
+                if rank.spec.last == u64::MAX {
+                    let what = "ROW_NUMBER without an upper bound is not supported";
+                    return place::unsupported(what, "filter by its number in the query around it: rn <= 10", rank.at);
+                }
+                let form = super::rank::form(rank, changelog::mode(&rank.input, self.environment));
                 let input = self.relation(&rank.input)?;
-                let name = display::rank(&rank.spec, rank.window, &input.schema);
-                let id = self.id(&name, &input.ids);
-                let exchange = Exchange::Hash { keys: rank.spec.partition_by.clone() };
-                let (window_start, window_end, zoned) = (window.start, window.end, window.zoned);
-                let spec = WindowRankSpec { window_start, window_end, zoned, rank: rank.spec.clone() };
-                let kind = OperatorKind::WindowRank(spec);
+                let window = rank.window.filter(|_| form == Form::Window);
+                let name = display::rank(&rank.spec, window, &input.schema);
+                let id = self.id(&format!("{form:?} {name}"), &input.ids);
+                let keys = rank.spec.partition_by.clone();
+                let exchange = exchange(&keys);
+                let kind = match (form, window) {
+                    (Form::KeepFirst { rowtime }, _) => {
+                        OperatorKind::KeepFirst(KeepFirstSpec { keys, rowtime, number: rank.spec.number })
+                    }
+                    (Form::TopN { ties, by_arrival, retracts }, _) => {
+                        OperatorKind::TopN(super::rank::top_n(rank, ties, by_arrival, retracts))
+                    }
+                    (Form::Window, Some(window)) => OperatorKind::WindowRank(WindowRankSpec {
+                        window_start: window.start,
+                        window_end: window.end,
+                        zoned: window.zoned,
+                        rank: rank.spec.clone(),
+                    }),
+                    (Form::Window, None) => return Err(Error::internal("a window rank without a window")),
+                };
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: rank.schema.clone() }, &exchange))
+            }
+            Rel::TemporalSort { input, spec, schema } => {
+                let input = self.relation(input)?;
+                let name = display::temporal_sort(&spec.order_by, &input.schema);
+                let id = self.id(&name, &input.ids);
+                let kind = OperatorKind::TemporalSort(spec.clone());
+                Ok(self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &Exchange::Global))
             }
             Rel::Union { inputs, schema } => {
                 let mut union = Stream { from: vec![], chain: false, schema: schema.clone(), ids: vec![] };
@@ -180,6 +236,16 @@ impl Builder<'_> {
                 Ok(Stream { ids, ..self.append(input, operator, &Exchange::Forward) })
             }
         }
+    }
+
+    /// Applies the session's options for state and bundling.
+    fn with_options(&self, mut spec: GroupAggregateSpec) -> Result<GroupAggregateSpec> {
+        let option = |key: &str| self.catalog.options.get(key).map(String::as_str);
+        if let (0, Some(ttl)) = (spec.state_ttl_ms, option(options::STATE_TTL)) {
+            spec.state_ttl_ms = duration::parse_ms(ttl)?;
+        }
+        spec.bundles = option(options::MINI_BATCH).is_some_and(|v| v.eq_ignore_ascii_case("true"));
+        Ok(spec)
     }
 
     fn join(&mut self, join: &Join) -> Result<Stream> {
@@ -219,7 +285,7 @@ impl Builder<'_> {
 
     /// `table.exec.state.ttl`; 0 = for ever.
     fn state_ttl_ms(&self) -> Result<u64> {
-        self.catalog.options.get("table.exec.state.ttl").map_or(Ok(0), |ttl| duration::parse_ms(ttl))
+        self.catalog.options.get(options::STATE_TTL).map_or(Ok(0), |ttl| duration::parse_ms(ttl))
     }
 
     fn calc(&mut self, calc: &Calc, input: Stream) -> Stream {
@@ -383,6 +449,24 @@ impl Builder<'_> {
         *count += 1;
         OperatorId::from_text(&format!("{path} #{count}"))
     }
+}
+
+/// By key, or to one subtask if there is none.
+fn exchange(keys: &[usize]) -> Exchange {
+    if keys.is_empty() { Exchange::Global } else { Exchange::Hash { keys: keys.to_vec() } }
+}
+
+/// What decides the form of a group aggregate's state: keys and functions with their types.
+fn group_path(spec: &GroupAggregateSpec, input: &Schema) -> String {
+    let typed =
+        |i: &usize| input.fields.get(*i).map(|f| format!("{} {}", f.name, f.data_type.kind)).unwrap_or_default();
+    let keys: Vec<String> = spec.keys.iter().map(typed).collect();
+    let calls: Vec<String> = spec
+        .aggregates
+        .iter()
+        .map(|c| format!("{} {}", display::aggregate(c, input), c.argument.as_ref().map(typed).unwrap_or_default()))
+        .collect();
+    format!("by [{}] of [{}]", keys.join(", "), calls.join(", "))
 }
 
 /// What decides the form of a join's state: the columns of both inputs, and which of them are keys.

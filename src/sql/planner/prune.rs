@@ -11,7 +11,8 @@ use super::need::{self, Layout, Need, Needs, Slot};
 use super::rel::{Calc, Join, JoinForm, Rank, Rel, Scan, Unnest, WindowBounds};
 use super::{Environment, SinkQuery};
 use crate::expr::Expr;
-use crate::graph::{WindowAggregateSpec, WindowInput};
+use crate::graph::pattern::MatchRecognizeSpec;
+use crate::graph::{ExpandSpec, GroupAggregateSpec, ReplicateSpec, WindowAggregateSpec, WindowInput};
 use crate::sql::catalog::{Table, TableColumn};
 use crate::types::{DataType, Field, Schema, TypeKind};
 
@@ -152,8 +153,29 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             }
             (Rel::WindowTable { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
         }
-        Rel::Rank(rank) => prune_rank(rank, needs, scans),
+        Rel::Rank(rank) => prune_rank(rank, needs, event_time, scans),
         Rel::WindowAggregate { input, spec, schema } => prune_aggregate(*input, spec, &schema, needs, scans),
+        Rel::TemporalSort { input, mut spec, .. } => {
+            let mut below = needs.clone();
+            for key in &spec.order_by {
+                need::merge_at(&mut below, key.column, &Need::All);
+            }
+            let (input, layout) = prune(*input, &below, true, scans);
+            spec.order_by.iter_mut().for_each(|key| key.column = layout.index(key.column));
+            let schema = input.schema().clone();
+            (Rel::TemporalSort { input: Box::new(input), spec, schema }, layout)
+        }
+        Rel::MatchRecognize { input, spec, schema } => prune_pattern(*input, spec, schema, scans),
+        Rel::GroupAggregate { input, spec, schema } => prune_group(*input, spec, &schema, needs, event_time, scans),
+        Rel::Expand { input, spec, schema } => prune_expand(*input, spec, &schema, needs, event_time, scans),
+        Rel::Replicate { input, spec, schema } => {
+            let mut whole: Needs = needs.keys().map(|i| (*i, Need::All)).collect();
+            whole.insert(spec.count, Need::All);
+            let input = Box::new(exact(*input, &whole, event_time, scans));
+            let (layout, fields) = keep(&schema, whole.keys().copied());
+            let spec = ReplicateSpec { count: layout.index(spec.count) };
+            (Rel::Replicate { input, spec, schema: Schema::new(fields) }, layout)
+        }
         Rel::Union { inputs, schema } => {
             let mut whole: Needs = needs.keys().map(|i| (*i, Need::All)).collect();
             if whole.is_empty() {
@@ -349,6 +371,25 @@ fn prune_calc(old: Calc, needs: &Needs, event_time: bool, scans: &mut Scans<'_>)
     (calc(input, filter, projection, Schema::new(fields)), layout)
 }
 
+/// All its columns are kept: a calc above drops those that are not needed.
+fn prune_pattern(
+    input: Rel,
+    mut spec: Box<MatchRecognizeSpec>,
+    schema: Schema,
+    scans: &mut Scans<'_>,
+) -> (Rel, Layout) {
+    let mut below = Needs::new();
+    for column in spec.columns_mut() {
+        need::merge_at(&mut below, *column, &Need::All);
+    }
+    let (input, inner) = prune(input, &below, !spec.processing_time, scans);
+    for column in spec.columns_mut() {
+        *column = inner.index(*column);
+    }
+    let (layout, _) = keep(&schema, 0..schema.fields.len());
+    (Rel::MatchRecognize { input: Box::new(input), spec, schema }, layout)
+}
+
 fn prune_values(rows: Vec<Vec<Expr>>, schema: &Schema, needs: &Needs) -> (Rel, Layout) {
     let mut kept: Vec<usize> = needs.keys().copied().collect();
     if kept.is_empty() {
@@ -362,26 +403,86 @@ fn prune_values(rows: Vec<Vec<Expr>>, schema: &Schema, needs: &Needs) -> (Rel, L
     (Rel::Values { rows, schema: Schema::new(fields) }, layout)
 }
 
-fn prune_rank(rank: Rank, needs: &Needs, scans: &mut Scans<'_>) -> (Rel, Layout) {
-    let Rank { input, mut spec, window, at, schema } = rank;
+fn prune_group(
+    input: Rel,
+    mut spec: GroupAggregateSpec,
+    schema: &Schema,
+    needs: &Needs,
+    event_time: bool,
+    scans: &mut Scans<'_>,
+) -> (Rel, Layout) {
+    let keys = spec.keys.len();
+    let mut kept: Vec<usize> = (0..keys).collect();
+    let mut aggregates = Vec::new();
+    let all = std::mem::take(&mut spec.aggregates);
+    let count = all.len();
+    for (i, call) in all.into_iter().enumerate() {
+        // Without any other column, one aggregate is the row.
+        if needs.contains_key(&(keys + i)) || (kept.is_empty() && i + 1 == count) {
+            kept.push(keys + i);
+            aggregates.push(call);
+        }
+    }
+    let mut below = Needs::new();
+    let used = aggregates.iter().flat_map(|c| [c.argument, c.filter]).flatten();
+    spec.keys.iter().copied().chain(used).for_each(|column| need::merge_at(&mut below, column, &Need::All));
+    let (input, inner) = prune(input, &below, event_time, scans);
+    for call in &mut aggregates {
+        call.argument = call.argument.map(|a| inner.index(a));
+        call.filter = call.filter.map(|f| inner.index(f));
+    }
+    let keys = spec.keys.iter().map(|k| inner.index(*k)).collect();
+    let spec = GroupAggregateSpec { keys, aggregates, ..spec };
+    let (layout, fields) = keep(schema, kept.into_iter());
+    (Rel::GroupAggregate { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
+}
+
+fn prune_expand(
+    input: Rel,
+    spec: ExpandSpec,
+    schema: &Schema,
+    needs: &Needs,
+    event_time: bool,
+    scans: &mut Scans<'_>,
+) -> (Rel, Layout) {
+    let mut kept: Vec<usize> = needs.keys().copied().collect();
+    if kept.is_empty() {
+        kept.push(0);
+    }
+    let mut below = Needs::new();
+    for expr in spec.projections.iter().flat_map(|p| kept.iter().filter_map(|i| p.get(*i))) {
+        need::collect(expr, &Need::All, &mut below);
+    }
+    let (input, inner) = prune(input, &below, event_time, scans);
+    let remap =
+        |projection: &Vec<Expr>| kept.iter().filter_map(|i| projection.get(*i)).map(|e| inner.remap(e)).collect();
+    let spec = ExpandSpec { projections: spec.projections.iter().map(remap).collect() };
+    let (layout, fields) = keep(schema, kept.iter().copied());
+    (Rel::Expand { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
+}
+
+fn prune_rank(rank: Rank, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (Rel, Layout) {
+    let event_time = event_time || rank.window.is_some() || super::rank::may_wait_for_watermarks(&rank);
+    let Rank { input, mut spec, window, update_before, at, schema } = rank;
     let number = input.schema().fields.len();
     let mut below: Needs = needs.iter().filter(|(i, _)| **i < number).map(|(i, need)| (*i, need.clone())).collect();
     let ordered = spec.order_by.iter().map(|key| key.column);
     for column in spec.partition_by.iter().copied().chain(ordered) {
         need::merge_at(&mut below, column, &Need::All);
     }
-    let (input, mut layout) = prune(*input, &below, window.is_some(), scans);
+    let (input, mut layout) = prune(*input, &below, event_time, scans);
     spec.partition_by.iter_mut().for_each(|column| *column = layout.index(*column));
     spec.order_by.iter_mut().for_each(|key| key.column = layout.index(key.column));
     let window =
         window.map(|w| WindowBounds { start: layout.index(w.start), end: layout.index(w.end), zoned: w.zoned });
     let mut fields = input.schema().fields.clone();
-    spec.number = needs.contains_key(&number);
+    spec.number &= needs.contains_key(&number);
     if let (true, Some(field)) = (spec.number, schema.fields.get(number)) {
         layout.columns.insert(number, slot(fields.len(), field.data_type.clone()));
         fields.push(field.clone());
     }
-    (Rel::Rank(Rank { input: Box::new(input), spec, window, at, schema: Schema::new(fields) }), layout)
+    let schema = Schema::new(fields);
+    (Rel::Rank(Rank { input: Box::new(input), spec, window, update_before, at, schema }), layout)
 }
 
 fn prune_aggregate(

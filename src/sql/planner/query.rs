@@ -1,6 +1,6 @@
 //! Binds queries to relational trees. What is not supported is refused by `refuse`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use sqlparser::ast as sp;
 use sqlparser::ast::{SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor};
@@ -8,10 +8,11 @@ use sqlparser::ast::{SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, T
 use super::aggregate::Aggregates;
 use super::expression::Binder;
 use super::need::Need;
+use super::order::Ordering;
 use super::place::{self, unsupported};
 use super::rel::{Rel, Scan};
+use super::scalar_subquery::{self, Scalars};
 use super::scope::Scope;
-use super::subquery::{self, Scalars};
 use super::{Environment, coercion, join, names, refuse};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
@@ -90,7 +91,10 @@ impl<'a> QueryBinder<'a> {
         self.deeper(self.position(query), || {
             refuse::query(query, self.here)?;
             let tables = query.with.as_ref().map_or(&[][..], |w| &w.cte_tables);
-            self.bind_with(tables, ctes, &query.body)
+            match Ordering::of(query, self.here)? {
+                Some(ordering) => self.bind_ordered(query, &ordering, ctes, self.depth.get() == 1),
+                None => self.bind_with(tables, ctes, &query.body),
+            }
         })
     }
 
@@ -106,7 +110,7 @@ impl<'a> QueryBinder<'a> {
         bound
     }
 
-    fn bind_with(&self, tables: &[sp::Cte], ctes: Option<&Ctes<'_>>, body: &SetExpr) -> Result<Bound> {
+    pub(super) fn bind_with(&self, tables: &[sp::Cte], ctes: Option<&Ctes<'_>>, body: &SetExpr) -> Result<Bound> {
         match tables.split_first() {
             Some((cte, rest)) => self.bind_with(rest, Some(&Ctes { outer: ctes, cte }), body),
             None => self.bind_body(body, ctes),
@@ -122,12 +126,16 @@ impl<'a> QueryBinder<'a> {
             SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: SetQuantifier::All, .. } => {
                 self.bind_union(body, ctes)
             }
-            SetExpr::SetOperation { op, right, .. } => {
-                let at = place::position(right.as_ref()).unwrap_or(at);
-                unsupported(&format!("{op} of rows without duplicates is not supported"), "use UNION ALL", at)
+            SetExpr::SetOperation { op, set_quantifier, left, right } => {
+                self.bind_set_operation(op, set_quantifier, [left, right], ctes)
             }
             _ => unsupported("this form of query is not supported", "write SELECT … FROM …", at),
         }
+    }
+
+    /// A side of a set operation.
+    pub(super) fn bind_side(&self, side: &SetExpr, ctes: Option<&Ctes<'_>>) -> Result<Rel> {
+        Ok(self.bind_body(side, ctes)?.rel)
     }
 
     fn bind_union(&self, body: &SetExpr, ctes: Option<&Ctes<'_>>) -> Result<Bound> {
@@ -144,32 +152,9 @@ impl<'a> QueryBinder<'a> {
         for branch in &branches {
             inputs.push((self.bind_body(branch, ctes)?.rel, self.position(*branch)));
         }
-        let Some((first, _)) = inputs.first() else {
-            return Err(crate::error::Error::internal("a UNION ALL without inputs"));
-        };
-        let mut fields = first.schema().fields.clone();
-        for (input, at) in &inputs {
-            let theirs = &input.schema().fields;
-            if theirs.len() != fields.len() {
-                let message =
-                    format!("UNION ALL needs as many columns in each query: {} and {}", fields.len(), theirs.len());
-                return Err(place::error("sql_type", message, *at));
-            }
-            for (mine, their) in fields.iter_mut().zip(theirs) {
-                mine.data_type = coercion::least_restrictive(&[mine.data_type.clone(), their.data_type.clone()])
-                    .map_err(|e| {
-                        let message = format!("column '{}' of UNION ALL: {}", mine.name, e.message);
-                        place::error("sql_type", message, *at)
-                    })?;
-            }
-        }
-        let schema = Schema::new(fields);
-        let mut coerced = Vec::with_capacity(inputs.len());
-        for (input, at) in inputs {
-            coerced.push(coerce_columns(input, &schema).map_err(|e| super::expression::as_type_error(e, at))?);
-        }
+        let (inputs, schema) = align(inputs, "UNION ALL")?;
         let windows = vec![None; schema.fields.len()];
-        Ok(Bound { rel: Rel::Union { inputs: coerced, schema }, windows })
+        Ok(Bound { rel: Rel::Union { inputs, schema }, windows })
     }
 
     fn bind_values(&self, values: &sp::Values) -> Result<Bound> {
@@ -209,15 +194,15 @@ impl<'a> QueryBinder<'a> {
         }
         let from = self.bind_from(&select.from, ctes)?;
         let scope = from.scope(None);
-        let scalars = Scalars { binder: self, ctes, found: RefCell::default() };
+        let scalars = Scalars::new(self, ctes, &scope);
         let mut conditions = self.bind_where(select.selection.as_ref(), &scope, &scalars, at)?;
         let input = join::settle(from.tree, std::mem::take(&mut conditions.conditions), self.environment)?;
         let input = self.join_subqueries(input, &scope, conditions, &scalars, at)?;
-        let mut aggregates = Aggregates::default();
+        let mut group = super::grouping::expressions(&select.group_by, at)?;
+        let mut aggregates = Aggregates { is_global: group.nodes.is_empty(), ..Aggregates::default() };
         let mut binder = Binder::new(&scope, self.environment, at);
         binder.aggregates = Some(&mut aggregates);
-        let mut group = super::grouping::expressions(&select.group_by, at)?;
-        let group_window = super::grouping::take_group_window(&mut group, &mut binder)?;
+        let group_window = group.take_window(&mut binder)?;
         binder.group_window.clone_from(&group_window);
         binder.rank = Some(None);
         binder.scalars = Some(&scalars);
@@ -230,25 +215,31 @@ impl<'a> QueryBinder<'a> {
             let (lower, above) = super::rank::lift(items, rank);
             (items, lifted) = (lower, Some(above));
         }
-        let bound = if group_window.is_some() || !group.is_empty() || !aggregates.calls.is_empty() || having.is_some() {
-            if let Some(item) = items.iter().find(|i| subquery::has_scalar(&i.expr)) {
+        let is_grouped = !group.sets.is_empty() || !aggregates.calls.is_empty() || having.is_some();
+        let mut bound = if group_window.is_some() || is_grouped {
+            if let Some(item) = items.iter().find(|i| scalar_subquery::has_scalar(&i.expr)) {
                 let what = "a scalar subquery beside an aggregation is not supported";
                 return unsupported(what, "aggregate in a subquery of FROM", item.at);
             }
-            let keys: Result<Vec<_>> = group
-                .iter()
-                .map(|g| Ok((Binder::new(&scope, self.environment, at).bind(g)?, self.position(*g))))
-                .collect();
-            super::grouping::bind(input, &scope, (keys?, group_window), items, having, aggregates, at)?
+            let bind = |g: &&sp::Expr| Ok((Binder::new(&scope, self.environment, at).bind(g)?, self.position(*g)));
+            let keys = group.nodes.iter().map(bind).collect::<Result<_>>()?;
+            let sets = if group.sets.is_empty() { vec![vec![]] } else { group.sets };
+            let group = super::grouping::Group { keys, sets, window: group_window };
+            super::grouping::bind(input, &scope, group, items, having, aggregates, self.environment, at)?
+        } else if let Some(at) = aggregates.grouping {
+            return Err(place::error("sql_type", "GROUPING, GROUPING_ID and GROUP_ID need GROUP BY", at));
         } else {
             let arity = scope.schema.fields.len();
-            items.iter_mut().for_each(|i| i.expr = subquery::place_scalars(&i.expr, arity));
-            project(self.join_scalars(input, &scalars, at)?, items)
+            items.iter_mut().for_each(|i| i.expr = scalar_subquery::place_scalars(&i.expr, arity));
+            project(scalars.join(input, at)?, items)
         };
-        Ok(match lifted {
-            Some(rank) => rank.apply(bound),
-            None => bound,
-        })
+        if let Some(rank) = lifted {
+            bound = rank.apply(bound);
+        }
+        if select.distinct.is_some() {
+            bound.rel = bound.rel.distinct();
+        }
+        Ok(bound)
     }
 
     /// `SELECT` without `FROM`: one row.
@@ -257,7 +248,7 @@ impl<'a> QueryBinder<'a> {
         let mut binder = Binder::new(&scope, self.environment, at);
         let items = self.bind_items(&select.projection, &mut binder)?;
         let group = super::grouping::expressions(&select.group_by, at)?;
-        if !group.is_empty() || select.having.is_some() {
+        if !group.sets.is_empty() || select.having.is_some() {
             return unsupported("GROUP BY without FROM is not supported", "remove it", at);
         }
         let filter = select.selection.as_ref().map(|p| binder.bind_predicate(p, "WHERE")).transpose()?;
@@ -318,6 +309,28 @@ impl<'a> QueryBinder<'a> {
                 };
                 (self.bind_window_function(&function.name, &list.args, ctes, at)?, None, alias)
             }
+            TableFactor::MatchRecognize {
+                table,
+                partition_by,
+                order_by,
+                measures,
+                rows_per_match,
+                after_match_skip,
+                pattern,
+                symbols,
+                alias,
+            } => {
+                let clauses = super::match_recognize::Clauses {
+                    partition_by,
+                    order_by,
+                    measures,
+                    rows_per_match,
+                    after_match_skip,
+                    pattern,
+                    symbols,
+                };
+                (self.bind_match_recognize(table, &clauses, ctes, at)?, None, alias)
+            }
             _ => return unsupported("this kind of table is not supported", "use a table, a view or a subquery", at),
         };
         let Some(alias) = alias else { return Ok((bound, name)) };
@@ -370,6 +383,35 @@ impl<'a> QueryBinder<'a> {
             }
         }
     }
+}
+
+/// Inputs with the columns that they have in common, and these; errors name the operation.
+pub(super) fn align(inputs: Vec<(Rel, Position)>, operation: &str) -> Result<(Vec<Rel>, Schema)> {
+    let Some((first, _)) = inputs.first() else {
+        return Err(crate::error::Error::internal("a set operation without inputs"));
+    };
+    let mut fields = first.schema().fields.clone();
+    for (input, at) in &inputs {
+        let theirs = &input.schema().fields;
+        if theirs.len() != fields.len() {
+            let message =
+                format!("{operation} needs as many columns in each query: {} and {}", fields.len(), theirs.len());
+            return Err(place::error("sql_type", message, *at));
+        }
+        for (mine, their) in fields.iter_mut().zip(theirs) {
+            mine.data_type =
+                coercion::least_restrictive(&[mine.data_type.clone(), their.data_type.clone()]).map_err(|e| {
+                    let message = format!("column '{}' of {operation}: {}", mine.name, e.message);
+                    place::error("sql_type", message, *at)
+                })?;
+        }
+    }
+    let schema = Schema::new(fields);
+    let mut coerced = Vec::with_capacity(inputs.len());
+    for (input, at) in inputs {
+        coerced.push(coerce_columns(input, &schema).map_err(|e| super::expression::as_type_error(e, at))?);
+    }
+    Ok((coerced, schema))
 }
 
 /// `*`: the columns of `USING` once and first, then all others.

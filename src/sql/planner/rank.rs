@@ -13,9 +13,11 @@ use super::query::{Bound, Item, WindowColumn, project};
 use super::rel::{self, Calc, Rank, Rel, WindowBounds};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
+use crate::graph::ranking::{Ties, TopNSpec};
 use crate::graph::{NullOrder, RankSpec, SortKey, SortOrder, WindowProperty};
 use crate::sql::ast::Position;
-use crate::types::{DataType, Field, Schema, TypeKind};
+use crate::types::changelog::ChangelogMode;
+use crate::types::{DataType, Field, Schema, TimestampKind, TypeKind};
 
 /// The column number that stands for the row number.
 pub const RANK_BASE: usize = PROPERTY_BASE - 1;
@@ -138,7 +140,8 @@ impl Lifted {
         windows.push(None);
         let spec =
             RankSpec { partition_by: self.partition, order_by: self.order, first: 1, last: u64::MAX, number: true };
-        let rank = Rank { input: Box::new(rel), spec, window, at: self.at, schema: Schema::new(fields) };
+        let (update_before, at) = (true, self.at);
+        let rank = Rank { input: Box::new(rel), spec, window, update_before, at, schema: Schema::new(fields) };
         let place = |expr: &Expr| {
             rel::substitute(expr, &mut |index, data_type| {
                 let index = if index == RANK_BASE { number } else { index };
@@ -166,7 +169,8 @@ fn window_of(partition: &[usize], windows: &[Option<WindowColumn>]) -> Option<Wi
 
 /// Moves what a calc's filter says of the number into the rank, and what it says of the partition below it.
 pub fn bound(calc: Calc, mut rank: Rank, normalise: impl FnOnce(Calc) -> Rel) -> Rel {
-    let number = rank.schema.fields.len().wrapping_sub(1);
+    // A LIMIT has no number.
+    let number = if rank.spec.number { rank.schema.fields.len().wrapping_sub(1) } else { usize::MAX };
     let (mut above, mut below) = (Vec::new(), Vec::new());
     for conjunct in calc.filter.into_iter().flat_map(rel::conjuncts) {
         if let Some((first, last)) = range(&conjunct, number) {
@@ -248,6 +252,69 @@ fn constant(expr: &Expr) -> Option<i64> {
         Expr::Literal { value: Scalar::Int(value), data_type } if data_type.kind.is_integer() => Some(*value),
         _ => None,
     }
+}
+
+/// How a rank is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// When its window is over.
+    Window,
+    /// The first row by event time, when the watermark has passed it.
+    KeepFirst { rowtime: usize },
+    /// Row by row. `by_arrival`: its order is that of processing time.
+    TopN { ties: Ties, by_arrival: bool, retracts: bool },
+}
+
+/// The form of a rank over an input of these kinds. Source: Flink's `RankUtil.canConvertToDeduplicate`, `RankProcessStrategy`.
+pub fn form(rank: &Rank, input: ChangelogMode) -> Form {
+    let retracts = !input.is_insert_only();
+    if rank.window.is_some() && !retracts {
+        return Form::Window;
+    }
+    let deduplicates = !retracts && (rank.spec.first, rank.spec.last) == (1, 1);
+    if let (true, [key]) = (deduplicates, rank.spec.order_by.as_slice()) {
+        let kind = rank.input.schema().fields.get(key.column).map(|f| &f.data_type.kind);
+        let ties = if key.order == SortOrder::Ascending { Ties::Oldest } else { Ties::Newest };
+        match kind {
+            Some(TypeKind::TimestampLtz(_, TimestampKind::Proctime)) => {
+                return Form::TopN { ties, by_arrival: true, retracts };
+            }
+            Some(kind) if kind.is_rowtime() && ties == Ties::Oldest => return Form::KeepFirst { rowtime: key.column },
+            Some(kind) if kind.is_rowtime() => return Form::TopN { ties, by_arrival: false, retracts },
+            _ => {}
+        }
+    }
+    Form::TopN { ties: Ties::Oldest, by_arrival: false, retracts }
+}
+
+/// The spec of a rank that is computed row by row.
+pub fn top_n(rank: &Rank, ties: Ties, by_arrival: bool, retracts: bool) -> TopNSpec {
+    TopNSpec {
+        partition_by: rank.spec.partition_by.clone(),
+        order_by: if by_arrival { vec![] } else { rank.spec.order_by.clone() },
+        first: rank.spec.first,
+        last: rank.spec.last,
+        number: rank.spec.number,
+        ties,
+        retracts,
+        update_before: rank.update_before,
+    }
+}
+
+/// The kinds of rows that a rank emits.
+pub fn produces(rank: &Rank, input: ChangelogMode) -> ChangelogMode {
+    let Form::TopN { ties, by_arrival, retracts } = form(rank, input) else { return ChangelogMode::INSERT_ONLY };
+    let spec = top_n(rank, ties, by_arrival, retracts);
+    if spec.is_insert_only() {
+        return ChangelogMode::INSERT_ONLY;
+    }
+    let update = spec.number || spec.first == spec.last;
+    ChangelogMode { update, update_before: update && spec.update_before, delete: retracts || !update }
+}
+
+/// Whether a rank may be the deduplication that keeps the first row by event time.
+pub fn may_wait_for_watermarks(rank: &Rank) -> bool {
+    matches!(form(rank, ChangelogMode::INSERT_ONLY), Form::KeepFirst { .. })
 }
 
 #[cfg(test)]

@@ -17,15 +17,6 @@ pub fn query(query: &sp::Query, here: Position) -> Result<()> {
     if query.with.as_ref().is_some_and(|w| w.recursive) {
         return unsupported("WITH RECURSIVE is not supported", "write each level as a query of its own", here);
     }
-    if let Some(order) = &query.order_by {
-        return unsupported("ORDER BY is not supported", "leave it out: a stream has no end to sort", at(order, here));
-    }
-    if let Some(limit) = &query.limit_clause {
-        return unsupported("LIMIT is not supported", "leave it out, or filter with WHERE", at(limit, here));
-    }
-    if let Some(fetch) = &query.fetch {
-        return unsupported("FETCH is not supported", "leave it out, or filter with WHERE", at(fetch, here));
-    }
     let foreign = !query.locks.is_empty()
         || query.for_clause.is_some()
         || query.settings.is_some()
@@ -42,12 +33,8 @@ pub fn select(select: &sp::Select, here: Position) -> Result<()> {
     if !select.optimizer_hints.is_empty() {
         return unsupported("hints are not supported", "leave them out", here);
     }
-    if select.distinct.is_some() {
-        return unsupported(
-            "SELECT DISTINCT is not supported",
-            "use GROUP BY the columns, window_start, window_end over a window table function",
-            here,
-        );
+    if let Some(sp::Distinct::On(_)) = &select.distinct {
+        return unsupported("SELECT DISTINCT ON is not supported", "use GROUP BY with FIRST_VALUE", here);
     }
     if let Some(window) = select.named_window.first() {
         return unsupported(
@@ -113,9 +100,6 @@ pub fn factor(factor: &TableFactor, here: Position) -> Result<()> {
         }
         TableFactor::NestedJoin { alias: Some(_), .. } => {
             unsupported("a name for a join in parentheses is not supported", "name the tables in it", here)
-        }
-        TableFactor::MatchRecognize { .. } => {
-            unsupported("MATCH_RECOGNIZE is not supported", "aggregate with GROUP BY window_start, window_end", here)
         }
         _ => Ok(()),
     }

@@ -2,14 +2,20 @@
 //!
 //! Invariants: 1. every `Column` of an expression is a position in the input's [`Rel::schema`]; 2. a `Calc`'s
 //! projection has one expression per column of its schema; 3. window columns are appended by `WindowTable` in the order
-//! start, end, time, and a `WindowAggregate` emits `keys ++ aggregates ++ properties`.
+//! start, end, time, and a `WindowAggregate` emits `keys ++ aggregates ++ properties`; 4. a `GroupAggregate` emits
+//! `keys ++ aggregates`.
 
 use std::sync::Arc;
 
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
-use crate::graph::{JoinCondition, RankSpec, UnnestSpec, WindowAggregateSpec, WindowTableSpec};
+use crate::graph::pattern::MatchRecognizeSpec;
+use crate::graph::ranking::TemporalSortSpec;
+use crate::graph::{
+    ExpandSpec, GroupAggregateSpec, JoinCondition, RankSpec, ReplicateSpec, UnnestSpec, WindowAggregateSpec,
+    WindowTableSpec,
+};
 use crate::sql::ast::Position;
 use crate::types::{DataType, Schema, TypeKind};
 
@@ -21,10 +27,15 @@ pub enum Rel {
     Calc(Calc),
     WindowTable { input: Box<Rel>, spec: WindowTableSpec, schema: Schema },
     WindowAggregate { input: Box<Rel>, spec: WindowAggregateSpec, schema: Schema },
+    MatchRecognize { input: Box<Rel>, spec: Box<MatchRecognizeSpec>, schema: Schema },
+    GroupAggregate { input: Box<Rel>, spec: GroupAggregateSpec, schema: Schema },
+    Expand { input: Box<Rel>, spec: ExpandSpec, schema: Schema },
+    Replicate { input: Box<Rel>, spec: ReplicateSpec, schema: Schema },
     Union { inputs: Vec<Rel>, schema: Schema },
     Join(Join),
     Unnest(Unnest),
     Rank(Rank),
+    TemporalSort { input: Box<Rel>, spec: TemporalSortSpec, schema: Schema },
 }
 
 /// Reads columns of a table.
@@ -88,7 +99,9 @@ pub struct Rank {
     pub spec: RankSpec,
     /// The window by which rows are partitioned.
     pub window: Option<WindowBounds>,
-    /// Of `ROW_NUMBER`.
+    /// Whether `-U` is emitted, outside of windows.
+    pub update_before: bool,
+    /// Of `ROW_NUMBER`, `ORDER BY` or `LIMIT`.
     pub at: Position,
     pub schema: Schema,
 }
@@ -103,6 +116,11 @@ impl Rel {
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
+            | Rel::MatchRecognize { schema, .. }
+            | Rel::TemporalSort { schema, .. }
+            | Rel::GroupAggregate { schema, .. }
+            | Rel::Expand { schema, .. }
+            | Rel::Replicate { schema, .. }
             | Rel::Union { schema, .. }
             | Rel::Join(Join { schema, .. })
             | Rel::Unnest(Unnest { schema, .. }) => schema,
@@ -117,6 +135,11 @@ impl Rel {
             | Rel::Values { schema, .. }
             | Rel::WindowTable { schema, .. }
             | Rel::WindowAggregate { schema, .. }
+            | Rel::MatchRecognize { schema, .. }
+            | Rel::TemporalSort { schema, .. }
+            | Rel::GroupAggregate { schema, .. }
+            | Rel::Expand { schema, .. }
+            | Rel::Replicate { schema, .. }
             | Rel::Union { schema, .. }
             | Rel::Join(Join { schema, .. })
             | Rel::Unnest(Unnest { schema, .. }) => schema,
@@ -129,9 +152,12 @@ impl Rel {
             Rel::Calc(Calc { input, .. })
             | Rel::Rank(Rank { input, .. })
             | Rel::WindowTable { input, .. }
-            | Rel::WindowAggregate { input, .. } => {
-                vec![input]
-            }
+            | Rel::WindowAggregate { input, .. }
+            | Rel::TemporalSort { input, .. }
+            | Rel::MatchRecognize { input, .. }
+            | Rel::GroupAggregate { input, .. }
+            | Rel::Expand { input, .. }
+            | Rel::Replicate { input, .. } => vec![input],
             Rel::Union { inputs, .. } => inputs.iter().collect(),
             Rel::Join(Join { left, right, .. }) => vec![left, right],
             Rel::Unnest(Unnest { input, .. }) => vec![input],
@@ -144,9 +170,12 @@ impl Rel {
             Rel::Calc(Calc { input, .. })
             | Rel::Rank(Rank { input, .. })
             | Rel::WindowTable { input, .. }
-            | Rel::WindowAggregate { input, .. } => {
-                vec![input]
-            }
+            | Rel::WindowAggregate { input, .. }
+            | Rel::TemporalSort { input, .. }
+            | Rel::MatchRecognize { input, .. }
+            | Rel::GroupAggregate { input, .. }
+            | Rel::Expand { input, .. }
+            | Rel::Replicate { input, .. } => vec![input],
             Rel::Union { inputs, .. } => inputs.iter_mut().collect(),
             Rel::Join(Join { left, right, .. }) => vec![left, right],
             Rel::Unnest(Unnest { input, .. }) => vec![input],
@@ -161,6 +190,20 @@ impl Rel {
         let fields = names.into_iter().zip(&projection);
         let schema = Schema::new(fields.map(|(n, e)| crate::types::Field::new(n, e.data_type().clone())).collect());
         Rel::Calc(Calc { input: Box::new(self), filter: None, projection, schema })
+    }
+    /// The different rows of this.
+    pub fn distinct(self) -> Rel {
+        let schema = self.schema().clone();
+        let keys = (0..schema.fields.len()).collect();
+        let spec = GroupAggregateSpec {
+            keys,
+            aggregates: vec![],
+            retracts: false,
+            update_before: false,
+            state_ttl_ms: 0,
+            bundles: false,
+        };
+        Rel::GroupAggregate { input: Box::new(self), spec, schema }
     }
     /// A filter over this.
     pub fn filter(self, filter: Expr) -> Rel {

@@ -1,3 +1,5 @@
+//! The JSON format: tables of texts and values, and both ways round.
+
 use std::time::Instant;
 
 use arrow::array::{Array, AsArray};

@@ -32,6 +32,37 @@ fn kinds_are_inferred_for_each_operator() {
             "INSERT INTO shown SELECT id, balance FROM accounts UNION ALL SELECT a, a FROM `lines`",
             vec!["TableSourceScan [I,UB,UA,D]", "TableSourceScan [I]", "Calc [I]"],
         ),
+        (
+            "INSERT INTO shown SELECT a, CAST(COUNT(*) AS INT) FROM `lines` GROUP BY a",
+            vec!["TableSourceScan [I]", "GroupAggregate [I,UB,UA]", "Calc [I,UB,UA]"],
+        ),
+        // The table's key is the query's: `+U` alone says which row.
+        (
+            "INSERT INTO kept SELECT a, CAST(COUNT(*) AS INT) FROM `lines` GROUP BY a",
+            vec!["TableSourceScan [I]", "GroupAggregate [I,UA]", "Calc [I,UA]"],
+        ),
+        (
+            "INSERT INTO kept SELECT a + 1, CAST(COUNT(*) AS INT) FROM `lines` GROUP BY a",
+            vec!["TableSourceScan [I]", "GroupAggregate [I,UB,UA]", "Calc [I,UB,UA]"],
+        ),
+        (
+            "INSERT INTO kept SELECT a, CAST(COUNT(*) AS INT) FROM `lines` GROUP BY a HAVING COUNT(*) < 5",
+            vec!["TableSourceScan [I]", "GroupAggregate [I,UB,UA]", "Calc [I,UB,UA]"],
+        ),
+        (
+            "INSERT INTO kept SELECT n, CAST(COUNT(*) AS INT) FROM (SELECT CAST(COUNT(*) AS INT) n FROM `lines` GROUP BY a) GROUP BY n",
+            vec![
+                "TableSourceScan [I]",
+                "GroupAggregate [I,UB,UA]",
+                "Calc [I,UB,UA]",
+                "GroupAggregate [I,UA,D]",
+                "Calc [I,UA,D]",
+            ],
+        ),
+        (
+            "INSERT INTO added SELECT DISTINCT a, a FROM `lines`",
+            vec!["TableSourceScan [I]", "Calc [I]", "GroupAggregate [I]"],
+        ),
     ] {
         let planned = job(&format!("{TABLES}{sql}")).unwrap_or_else(|e| panic!("{sql}: {e}"));
         assert_eq!(modes(&planned.graph), expected, "{sql}");
@@ -45,6 +76,11 @@ fn changes_are_refused_where_they_cannot_be_taken() {
             "INSERT INTO added SELECT id, balance FROM accounts",
             "sql_sink_changelog",
             "TableSourceScan(table=[accounts])",
+        ),
+        (
+            "INSERT INTO added SELECT a, CAST(COUNT(*) AS INT) FROM `lines` GROUP BY a",
+            "sql_sink_changelog",
+            "GroupAggregate(groupBy=[a], select=[a, COUNT(*)",
         ),
         (
             "INSERT INTO added SELECT id, balance FROM accounts WHERE id > 1 UNION ALL SELECT a, a FROM `lines`",

@@ -50,6 +50,9 @@ fn shown(sql: &str) -> String {
                     WindowInput::Assign { .. } => "assigning aggregate",
                     WindowInput::Attached { .. } => "aggregate",
                 },
+                OperatorKind::GroupAggregate(_) => "group aggregate",
+                OperatorKind::Expand(_) => "expand",
+                OperatorKind::Replicate(_) => "replicate",
                 OperatorKind::Sink(_) => "sink",
                 OperatorKind::WindowRank(_) => "window rank",
                 OperatorKind::Values { .. } => "values",
@@ -57,6 +60,7 @@ fn shown(sql: &str) -> String {
                 OperatorKind::Join(_) => "join",
                 OperatorKind::IntervalJoin(_) => "interval_join",
                 OperatorKind::TemporalJoin(_) => "temporal_join",
+                _ => o.name.split('(').next().unwrap_or_default(),
             })
             .collect();
         let parallelism = vertex.parallelism.map(|p| format!(" x{p}")).unwrap_or_default();
@@ -82,6 +86,12 @@ macro_rules! plan {
 }
 
 plan! {
+    group_aggregate: "SELECT bidder, COUNT(*) n, COUNT(DISTINCT auction) a, MAX(price) FILTER (WHERE channel = 'x') FROM bids GROUP BY bidder HAVING COUNT(*) > 2";
+    global_aggregate: "SELECT SUM(n) FROM (SELECT bidder, COUNT(*) n FROM bids GROUP BY bidder)";
+    grouping_sets: "SELECT auction, bidder, SUM(price) s, GROUPING(bidder) g FROM bids GROUP BY GROUPING SETS ((auction), (auction, bidder), ())";
+    rollup_in_windows: "SELECT window_start, bidder, COUNT(*) n FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, ROLLUP(bidder)";
+    distinct_and_set_operations: "SELECT DISTINCT auction FROM bids WHERE price > 1 EXCEPT ALL SELECT id FROM docs";
+    unbounded_with_ttl: "SET 'table.exec.state.ttl' = '1 h'; SELECT auction, LISTAGG(channel, ';') FROM bids GROUP BY auction";
     q0: "SELECT auction, bidder, price, ts FROM bids";
     q1: "SELECT auction, bidder, 0.908 * price AS euros, ts FROM bids";
     q2: "SELECT auction, price FROM bids WHERE MOD(auction, 123) = 0";

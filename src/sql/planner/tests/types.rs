@@ -105,6 +105,46 @@ fn aggregates_are_typed_as_in_flink() {
 }
 
 #[test]
+fn unbounded_aggregates_are_typed_as_in_flink() {
+    for (sql, expected) in [
+        (
+            "SELECT customer, STDDEV_POP(quantity) a, VARIANCE(quantity) b, STDDEV_SAMP(price) c FROM orders GROUP BY customer",
+            "customer INT, a INT, b INT, c DECIMAL(38, 6)",
+        ),
+        (
+            "SELECT i, STDDEV_POP(d) a, VAR_POP(CAST(d AS FLOAT)) b, VAR_SAMP(l) c FROM docs GROUP BY i",
+            "i INT, a DOUBLE, b FLOAT, c BIGINT",
+        ),
+        (
+            "SELECT FIRST_VALUE(order_id) a, LAST_VALUE(rush) b, SUM(1) c, COUNT(1) d, FIRST_VALUE('x') e FROM orders",
+            "a BIGINT, b BOOLEAN, c INT, d BIGINT NOT NULL, e CHAR(1)",
+        ),
+        (
+            "SELECT customer, COLLECT(product) a, ARRAY_AGG(quantity) b, LISTAGG(product, ';') c FROM orders GROUP BY customer",
+            "customer INT, a MULTISET<STRING> NOT NULL, b ARRAY<INT>, c STRING",
+        ),
+        (
+            "SELECT COLLECT(n) a, ARRAY_AGG(n) b FROM (SELECT product, COUNT(*) n FROM orders GROUP BY product)",
+            "a MULTISET<BIGINT NOT NULL> NOT NULL, b ARRAY<BIGINT NOT NULL> NOT NULL",
+        ),
+        (
+            "SELECT JSON_OBJECTAGG(KEY product VALUE quantity) a, JSON_ARRAYAGG(price NULL ON NULL) b FROM orders GROUP BY customer",
+            "a VARCHAR(2000) NOT NULL, b VARCHAR(2000) NOT NULL",
+        ),
+        (
+            "SELECT product, GROUPING(rush) a, GROUPING_ID(rush, product) b, GROUP_ID() c FROM orders GROUP BY ROLLUP(product, rush)",
+            "product STRING, a BIGINT NOT NULL, b BIGINT NOT NULL, c BIGINT NOT NULL",
+        ),
+        ("SELECT 'x' k, COUNT(*) n FROM orders GROUP BY 'x'", "k CHAR(1) NOT NULL, n BIGINT NOT NULL"),
+        ("SELECT DISTINCT product, rush FROM orders", "product STRING, rush BOOLEAN"),
+        ("SELECT id FROM docs UNION SELECT l FROM docs", "id BIGINT"),
+        ("SELECT id FROM docs INTERSECT ALL SELECT 1", "id INT"),
+    ] {
+        check(sql, expected);
+    }
+}
+
+#[test]
 fn sinks_get_their_own_types() {
     let planned =
         job("CREATE TABLE t LIKE orders; INSERT INTO t (order_id, ts, price) SELECT 1, ts, 2.5 FROM docs").unwrap();

@@ -1,0 +1,1 @@
+SELECT customer, ARRAY_AGG(quantity) a, ARRAY_AGG(DISTINCT product) b FROM orders GROUP BY customer;

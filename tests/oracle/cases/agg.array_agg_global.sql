@@ -1,0 +1,1 @@
+SELECT ARRAY_AGG(quantity) a FROM orders WHERE order_id < 5;

@@ -1,0 +1,1 @@
+SELECT customer, COLLECT(product) a FROM orders GROUP BY customer;

@@ -1,0 +1,1 @@
+SELECT customer, COLLECT(DISTINCT quantity) a FROM orders GROUP BY customer;

@@ -1,0 +1,1 @@
+SELECT DISTINCT product, COUNT(*) OVER_ FROM orders GROUP BY product, rush;

@@ -1,0 +1,1 @@
+SELECT window_start, FIRST_VALUE(product) a, LAST_VALUE(product) b, LISTAGG(product) c, STDDEV_POP(quantity) d, COLLECT(rush) e FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '10' MINUTE)) GROUP BY window_start, window_end;

@@ -1,0 +1,1 @@
+SELECT COUNT(*) c FROM orders HAVING COUNT(*) > 100000;

@@ -1,0 +1,1 @@
+SELECT 'x' k, COUNT(*) n FROM orders GROUP BY 'x';

@@ -1,0 +1,1 @@
+SELECT COUNT(*) n FROM orders GROUP BY ();

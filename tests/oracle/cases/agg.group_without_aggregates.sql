@@ -1,0 +1,1 @@
+SELECT product FROM orders GROUP BY product;

@@ -1,0 +1,1 @@
+SELECT window_start, window_end, product, rush, GROUPING(product) g, SUM(quantity) s FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '10' MINUTE)) GROUP BY window_start, window_end, ROLLUP(product, rush);

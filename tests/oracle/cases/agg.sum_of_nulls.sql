@@ -1,0 +1,1 @@
+SELECT SUM(quantity) s FROM orders WHERE quantity IS NULL;

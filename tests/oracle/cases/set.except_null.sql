@@ -1,0 +1,1 @@
+SELECT rush FROM orders EXCEPT SELECT rush FROM orders WHERE rush IS NOT NULL;

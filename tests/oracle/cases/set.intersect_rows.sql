@@ -1,0 +1,1 @@
+SELECT rush, product FROM orders INTERSECT SELECT rush, product FROM orders WHERE quantity > 3;

@@ -1,0 +1,1 @@
+SELECT n FROM (SELECT COUNT(*) n FROM orders GROUP BY customer) UNION SELECT n FROM (SELECT COUNT(*) n FROM orders GROUP BY product);
