@@ -57,11 +57,17 @@ pub async fn copy(from: &Store, manifest: &Manifest, to: &CopyTarget<'_>, progre
             }
         }
     }
-    let bytes = copied.encode()?;
-    match to.store.put_if_absent(&copied.key, bytes.clone()).await? {
-        PutOutcome::Created => Ok(copied),
-        PutOutcome::Exists if to.store.get(&copied.key).await? == bytes => Ok(copied),
-        PutOutcome::Exists => Err(occupied(to.store, &copied.key)),
+    store_manifest(to.store, &copied).await?;
+    Ok(copied)
+}
+
+/// Stores a copy's manifest, last of all. That the same one is there already is as good.
+pub(super) async fn store_manifest(store: &Store, manifest: &Manifest) -> Result<()> {
+    let bytes = manifest.encode()?;
+    match store.put_if_absent(&manifest.key, bytes.clone()).await? {
+        PutOutcome::Created => Ok(()),
+        PutOutcome::Exists if store.get(&manifest.key).await? == bytes => Ok(()),
+        PutOutcome::Exists => Err(occupied(store, &manifest.key)),
     }
 }
 

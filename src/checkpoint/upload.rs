@@ -137,7 +137,7 @@ fn reusable<'k>(files: &[(String, u64)], known: &'k KnownFiles) -> HashMap<&'k s
 }
 
 /// One put, or none.
-enum Part {
+pub(super) enum Part {
     Inline(String),
     Alone(String),
     Pack(usize, Vec<String>),
@@ -167,7 +167,7 @@ async fn watched_part(dir: &Path, part: Part, to: &Destination) -> Result<Vec<St
     Ok(stored)
 }
 
-async fn store_part(dir: &Path, part: Part, to: &Destination) -> Result<Vec<StateFile>> {
+pub(super) async fn store_part(dir: &Path, part: Part, to: &Destination) -> Result<Vec<StateFile>> {
     match part {
         Part::Alone(name) => {
             let key = format!("{}-{name}", to.prefix);
@@ -231,7 +231,7 @@ async fn concatenate(dir: &Path, names: Vec<String>) -> Result<(Vec<Placed>, Byt
     read.await.map_err(|e| Error::internal("reading a local image panicked").caused_by(&e))?
 }
 
-fn unreadable(path: &PathBuf, error: &std::io::Error) -> Error {
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::unavailable("snapshot_read", format!("reading {} of a local image failed", path.display())).caused_by(error)
 }
 

@@ -94,6 +94,9 @@ enum SavepointCommand {
         /// URI of the folder to copy to
         #[arg(long, value_name = "URI")]
         target: String,
+        /// canonical converts a native savepoint [default: as it is]
+        #[arg(long, value_name = "FORMAT", value_parser = snapshot::format)]
+        format: Option<SnapshotFormat>,
         /// The same key exports once, however often the command is repeated
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
@@ -157,8 +160,8 @@ pub async fn run(args: SavepointArgs) -> Result<(), Failure> {
         }
         SavepointCommand::Pin { savepoint } => pin(&client, format, &savepoint, true).await,
         SavepointCommand::Unpin { savepoint } => pin(&client, format, &savepoint, false).await,
-        SavepointCommand::Export { savepoint, target, idempotency_key, wait } => {
-            let request = ExportRequest { target, client_key: idempotency_key };
+        SavepointCommand::Export { savepoint, target, format: state_format, idempotency_key, wait } => {
+            let request = ExportRequest { target, format: state_format, client_key: idempotency_key };
             let begun = client.post_json(&["savepoints", &savepoint, "export"], &request).await?;
             finish(&client, format, begun, &wait).await
         }

@@ -119,6 +119,7 @@ pub(super) async fn execute(master: &mut Master, prepared: Prepared) -> Exit {
         shutdown_by_ms: None,
         last_retry_ms: None,
         committing: None,
+        stopped_with: None,
         edges,
         reported: Reported::default(),
         watched_ms: now_ms(),
@@ -128,7 +129,15 @@ pub(super) async fn execute(master: &mut Master, prepared: Prepared) -> Exit {
         Err(error) if error.kind == crate::error::ErrorKind::Fenced => Exit::Fenced,
         Err(error) => Exit::Failed { error, task: None, operator: None },
     };
-    let Attempt { mut checkpoints, execution, .. } = attempt;
+    let Attempt { mut checkpoints, execution, stopped_with, .. } = attempt;
+    let exit = match (exit, stopped_with) {
+        // The stop is half done: the next attempt ends it, and whatever happens then, the savepoint stays.
+        (Exit::Failed { mut error, task, operator }, Some(location)) => {
+            error.message = format!("{}; the savepoint to stop with is complete and kept: {location}", error.message);
+            Exit::Failed { error, task, operator }
+        }
+        (exit, _) => exit,
+    };
     // Subtasks first: a fenced attempt must not go on for the time that the database takes to answer.
     execution.cancel();
     checkpoints.end(&why_ended(&exit)).await;
@@ -172,6 +181,8 @@ pub(super) struct Attempt<'a> {
     watched_ms: i64,
     /// The published checkpoint whose commits the goal waits for.
     committing: Option<(u64, HashSet<TaskId>)>,
+    /// The published savepoint that the job ends with.
+    stopped_with: Option<String>,
 }
 
 impl Attempt<'_> {
@@ -413,6 +424,9 @@ impl Attempt<'_> {
             duration_ms = snapshot.ended_ms.unwrap_or(snapshot.started_ms) - snapshot.started_ms,
             "checkpoint completed"
         );
+        if snapshot.trigger == SnapshotTrigger::Stop {
+            self.stopped_with = Some(snapshot.location.clone());
+        }
         if stops {
             self.committing = Some((snapshot.checkpoint_id, self.execution.sinks().iter().copied().collect()));
         }
@@ -461,7 +475,10 @@ impl Attempt<'_> {
         match self.goal {
             Goal::Shutdown if committed => Some(Exit::Suspended),
             Goal::EndOfInput if committed => Some(Exit::Finished),
-            Goal::Stop if committed => Some(Exit::Stopped),
+            Goal::Stop if committed => {
+                crash::point("stop-8-committed");
+                Some(Exit::Stopped)
+            }
             _ => self.shutdown_by_ms.filter(|at| now_ms() >= *at).map(|_| Exit::Suspended),
         }
     }

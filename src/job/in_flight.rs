@@ -8,17 +8,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::transfers::Tracking;
+use crate::checkpoint::canonical::upload_entries;
 use crate::checkpoint::local::LocalFiles;
 use crate::checkpoint::manifest::{Manifest, OperatorState, SubtaskState};
 use crate::checkpoint::pending::{Decision, Pending};
 use crate::checkpoint::upload::{Destination, KnownFiles, upload};
-use crate::checkpoint::{job_prefix, manifest_key, savepoint_prefix};
+use crate::checkpoint::{manifest_key, state_prefix};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
 use crate::id::{OperatorId, SnapshotId};
 use crate::metadata::{Job, Snapshot, SnapshotKind, SubtaskStatistics};
 use crate::operator::OperatorSnapshot;
 use crate::runtime::TaskId;
+use crate::state::SharedMemory;
 use crate::storage::Store;
 
 /// Has a row, and waits for its turn.
@@ -28,6 +30,8 @@ pub(super) struct Requested {
     pub stops: bool,
     pub store: Store,
     pub transfer: Tracking<SnapshotId>,
+    /// Reads the images, if it is stored in the canonical format.
+    pub entries: Option<Arc<SharedMemory>>,
 }
 
 /// One operator's stored part of a subtask, and how many of its bytes are new.
@@ -145,7 +149,7 @@ impl InFlight {
                 let files = known.files.get(&(id, task.subtask)).filter(|_| shares).cloned().unwrap_or_default();
                 let destination = Destination {
                     store: self.requested.store.clone(),
-                    prefix: format!("{}/{id}-{}", snapshot_prefix(&self.requested.snapshot), task.subtask),
+                    prefix: format!("{}/{id}-{}", state_prefix(&self.requested.snapshot), task.subtask),
                     threads: settings.threads,
                     inline_threshold_bytes: settings.inline_threshold_bytes,
                     progress: self.requested.transfer.transfer(),
@@ -154,12 +158,13 @@ impl InFlight {
                 (id, snapshot, destination, files)
             })
             .collect();
+        let entries = self.requested.entries.clone();
         self.uploads.push(tokio::spawn(async move {
             let since = Instant::now();
             let mut stored = Vec::with_capacity(parts.len());
             let mut failure = None;
             for (operator, snapshot, destination, known) in parts {
-                match store_part(operator, task.subtask, snapshot, &destination, known).await {
+                match store_part(operator, task.subtask, snapshot, &destination, known, entries.clone()).await {
                     Ok(part) => stored.push(part),
                     Err(error) => failure = failure.or(Some(error)),
                 }
@@ -240,24 +245,16 @@ async fn store_part(
     snapshot: OperatorSnapshot,
     to: &Destination,
     known: Arc<KnownFiles>,
+    entries: Option<Arc<SharedMemory>>,
 ) -> Result<UploadedPart> {
-    let uploaded = match snapshot.keyed {
-        Some(image) => Some(upload(image, to, known).await?),
-        None => None,
+    let uploaded = match (snapshot.keyed, entries) {
+        (Some(image), Some(shared)) => Some(upload_entries(image, to, shared).await?),
+        (Some(image), None) => Some(upload(image, to, known).await?),
+        (None, _) => None,
     };
     let new_bytes = uploaded.as_ref().map_or(0, |u| u.new_bytes);
     let state = SubtaskState { subtask, operator_state: snapshot.operator_state, keyed: uploaded.map(|u| u.keyed) };
     Ok(UploadedPart { operator, state, new_bytes })
-}
-
-/// Keys of a snapshot's own objects start with this.
-fn snapshot_prefix(snapshot: &Snapshot) -> String {
-    match snapshot.kind {
-        SnapshotKind::Checkpoint => {
-            format!("{}/shared/{}-{}", job_prefix(snapshot.job_id), snapshot.attempt, snapshot.checkpoint_id)
-        }
-        SnapshotKind::Savepoint => format!("{}/state", savepoint_prefix(snapshot.id)),
-    }
 }
 
 /// Removes local images that nobody wants.
@@ -278,7 +275,7 @@ pub(super) fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle
             let _ = upload.await;
         }
         local.forget_one(snapshot.checkpoint_id).await;
-        let prefix = snapshot_prefix(&snapshot);
+        let prefix = state_prefix(&snapshot);
         let removed = async {
             let mut keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();
             keys.push(manifest_key(

@@ -98,7 +98,11 @@ impl Master {
                 let reason = "it did not complete a checkpoint within the limit";
                 return self.roll_back(reason, restarts).await;
             }
-            Exit::Finished | Exit::Stopped => self.end(JobStatus::Finished, None).await,
+            Exit::Finished => self.end(JobStatus::Finished, None).await,
+            Exit::Stopped => {
+                self.end(JobStatus::Finished, None).await;
+                crate::crash::point("stop-9-ended");
+            }
             Exit::Canceled => self.end(JobStatus::Canceled, None).await,
             Exit::Suspended => self.suspend().await,
             Exit::Fenced => {

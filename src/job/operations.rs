@@ -18,20 +18,23 @@ use super::retry::retry;
 use super::savepoints::{check_client_key, require_completed};
 use super::service::WAIT_STEP;
 use super::settings::check_labels;
+use super::transfers::Tracking;
 use super::{Context, JobService};
+use crate::checkpoint::convert::convert;
 use crate::checkpoint::copy::{CopyTarget, copy, remove_unfinished};
 use crate::checkpoint::manifest::Manifest;
-use crate::checkpoint::manifest_key;
 use crate::checkpoint::progress::Transfer;
 use crate::checkpoint::restore;
 use crate::checkpoint::retention::{delete_savepoint, delete_savepoint_objects};
 use crate::checkpoint::verify::verify;
+use crate::checkpoint::{manifest_key, savepoint_prefix};
 use crate::clock::now_ms;
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::id::{OperationId, SnapshotId};
 use crate::metadata::{
-    Begun, OperationKind, OperationStatus, SavepointOperation, Snapshot, SnapshotDetails, SnapshotKind, SnapshotStatus,
+    Begun, OperationKind, OperationStatus, SavepointOperation, Snapshot, SnapshotDetails, SnapshotFormat, SnapshotKind,
+    SnapshotStatus,
 };
 use crate::storage::Store;
 
@@ -53,6 +56,9 @@ static SLOTS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(MAX_RUNNING)
 pub struct ExportRequest {
     /// URI of the folder to copy to; the savepoint lies in `savepoints/ID` below it.
     pub target: String,
+    /// `canonical` converts a native savepoint; default: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<SnapshotFormat>,
     /// The same key with the same request exports once, however often it is sent; as the header `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<String>,
@@ -91,6 +97,10 @@ impl JobService {
         let at = |e: Error| e.at_pointer("/target");
         let target = durable_target(&request.target).await.map_err(at)?;
         let location = target.uri_of(&manifest_key(SnapshotKind::Savepoint, savepoint.job_id, savepoint.id, 0, 0));
+        if (request.format, savepoint.details.format) == (Some(SnapshotFormat::Native), SnapshotFormat::Canonical) {
+            let message = "a canonical savepoint cannot be converted to the native format: restore it and take another";
+            return Err(Error::invalid("invalid_value", message).at_pointer("/format"));
+        }
         if location == savepoint.location {
             let message = format!("savepoint {} lies there already", savepoint.id);
             return Err(at(Error::conflict("export_onto_itself", message)));
@@ -251,11 +261,13 @@ impl JobService {
         imported: Option<Snapshot>,
         client_key: Option<&str>,
     ) -> Result<SavepointOperation> {
+        // Before the row exists: the sweep takes rows that nobody here works on for abandoned.
+        let tracking = self.context.transfers.operations.begin(operation.id);
         match self.context.metadata.begin_operation(&operation, imported.as_ref(), client_key).await? {
             Begun::Replayed(known) => Ok(*known),
             Begun::Created => {
                 crash::point("operation-1-row");
-                tokio::spawn(run(Arc::clone(&self.context), operation.clone(), imported));
+                tokio::spawn(run(Arc::clone(&self.context), operation.clone(), imported, tracking));
                 Ok(operation)
             }
         }
@@ -263,8 +275,12 @@ impl JobService {
 }
 
 /// Does an operation whose row exists, and stores its outcome.
-async fn run(context: Arc<Context>, operation: SavepointOperation, imported: Option<Snapshot>) {
-    let tracking = context.transfers.operations.begin(operation.id);
+async fn run(
+    context: Arc<Context>,
+    operation: SavepointOperation,
+    imported: Option<Snapshot>,
+    tracking: Tracking<OperationId>,
+) {
     let transfer = tracking.transfer();
     let scratch = scratch_root(&context).join(operation.id.to_string());
     let mut imported = imported;
@@ -321,7 +337,7 @@ async fn work(
     operation: &SavepointOperation,
     imported: Option<&mut Snapshot>,
     scratch: &std::path::Path,
-    transfer: &Transfer,
+    transfer: &Arc<Transfer>,
 ) -> Result<Value> {
     let _slot = SLOTS.acquire().await.map_err(|_| Error::internal("the operations' slots are closed"))?;
     let threads = context.settings.transfer_threads;
@@ -337,7 +353,13 @@ async fn work(
             let (from, manifest) = restore::load(&context.store, &savepoint.location).await?;
             let to = durable_target(text("target")).await?;
             let target = CopyTarget { store: &to, id: savepoint.id, scratch, threads };
-            let copied = copy(&from, &manifest, &target, transfer).await?;
+            let wanted = text("format").parse().unwrap_or(manifest.format);
+            require_free(&to, savepoint.id, wanted).await?;
+            let copied = if wanted == manifest.format {
+                copy(&from, &manifest, &target, transfer).await?
+            } else {
+                convert(&from, &manifest, &target, &context.shared_memory, transfer).await?
+            };
             Ok(copied_value(&to, &copied))
         }
         (OperationKind::Import, None) => Err(Error::internal("an import has a savepoint")),
@@ -361,6 +383,16 @@ async fn work(
             Ok(copied_value(&context.store, &copied))
         }
     }
+}
+
+/// A target may have this savepoint already, but not in another format: nothing is replaced.
+async fn require_free(to: &Store, id: SnapshotId, format: SnapshotFormat) -> Result<()> {
+    let key = format!("{}/_metadata", savepoint_prefix(id));
+    if !to.exists(&key).await? || Manifest::decode(&to.get(&key).await?, &key)?.format == format {
+        return Ok(());
+    }
+    let message = format!("{} is this savepoint in another format: choose another target", to.uri_of(&key));
+    Err(Error::conflict("object_exists", message))
 }
 
 fn copied_value(store: &Store, manifest: &Manifest) -> Value {
@@ -421,9 +453,11 @@ pub async fn keep_sweeping(context: Arc<Context>, stop: CancellationToken) {
 /// Fails operations whose process is gone and savepoints that no attempt will finish, and finishes deletions.
 async fn sweep(context: &Context) -> Result<()> {
     let now = now_ms();
+    let silent_since = now.saturating_sub(SILENCE_MS);
+    let mut abandoned = context.metadata.abandoned_operations(&context.owner(), silent_since).await?;
+    // In this order: what is worked on here is noted before its row exists, and until its row has an outcome.
     let running = context.transfers.operations.keys();
-    let abandoned =
-        context.metadata.abandoned_operations(&context.owner(), &running, now.saturating_sub(SILENCE_MS)).await?;
+    abandoned.retain(|o| o.owner != context.owner() || !running.contains(&o.id));
     for operation in abandoned {
         let imported = match operation.kind {
             OperationKind::Import => Some(context.metadata.savepoint(operation.savepoint).await?),

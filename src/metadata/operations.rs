@@ -205,14 +205,9 @@ impl Metadata {
         convert(rows)
     }
 
-    /// Operations in progress whose process is gone: `owner`'s that are not in `running`, and anybody's that gave no sign
-    /// of life since `before_ms`.
-    pub async fn abandoned_operations(
-        &self,
-        owner: &str,
-        running: &[OperationId],
-        before_ms: i64,
-    ) -> Result<Vec<SavepointOperation>> {
+    /// Operations in progress whose process may be gone: all of `owner`'s, and anybody's that gave no sign of life since
+    /// `before_ms`.
+    pub async fn abandoned_operations(&self, owner: &str, before_ms: i64) -> Result<Vec<SavepointOperation>> {
         const SQL: &str = concat!(
             "SELECT ",
             operation_columns!(),
@@ -223,7 +218,6 @@ impl Metadata {
                 on!(self, p => sqlx::query_as(SQL).bind(owner).bind(before_ms).fetch_all(p).await)
             })
             .await?;
-        let operations: Vec<SavepointOperation> = convert(rows)?;
-        Ok(operations.into_iter().filter(|o| o.owner != owner || !running.contains(&o.id)).collect())
+        convert(rows)
     }
 }

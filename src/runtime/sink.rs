@@ -67,6 +67,7 @@ impl SinkOperator {
             && *id <= checkpoint_id
         {
             if let Some((_, prepared)) = self.pending.front() {
+                crate::crash::fail("sink-commit")?;
                 self.writer.commit(prepared)?;
             }
             self.pending.pop_front();

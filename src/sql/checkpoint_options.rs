@@ -45,7 +45,7 @@ const PLACE: &str = "what a job stores goes to the service's `--store`; the plac
 const CHANNEL_STATE: &str =
     "there are no unaligned checkpoints: a channel holds at most four batches, which bounds the alignment";
 const MERGING: &str = "small files are always merged, within one checkpoint, into objects of up to 8 MiB, of which at least half is in use while it is referenced";
-const LOCAL: &str = "the working directory may vanish at any time; so nothing depends on what it holds";
+const LOCAL: &str = "files that are still on the working disk are always used if their checksums are right, and nothing depends on them";
 const ROCKSDB: &str =
     "RocksDB is set up by the service (`--rocksdb-memory`, `--work-dir`), one set of buffers for all jobs";
 const CHANGELOG: &str = "there is no changelog backend";

@@ -14,7 +14,7 @@ use rocksdb::{
     IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 
-use super::{SharedMemory, StateContext, StateSnapshot, restore};
+use super::{SharedMemory, StateContext, StateSnapshot, canonical, restore};
 use crate::error::{Error, Result};
 
 /// Version of everything stored; see [`crate::state`].
@@ -62,7 +62,10 @@ impl Backend {
     /// Opens `context.dir` with these column families, empty or from `context.restored`. `layout` describes the
     /// operator's keys and values: restored state of another layout is refused (`state_incompatible`).
     pub fn open(context: &StateContext, tables: &[&str], layout: &str) -> Result<Backend> {
-        let in_place = matches!(&context.restored[..], [one] if one.key_groups == context.key_groups);
+        let in_place = match &context.restored[..] {
+            [one] => one.key_groups == context.key_groups && canonical::entry_files(&one.dir)?.is_empty(),
+            _ => false,
+        };
         if in_place {
             restore::take_over(&context.restored[0].dir, &context.dir)?;
         } else {
@@ -296,13 +299,30 @@ pub(super) fn family<'d>(db: &'d DB, name: &str) -> Result<Arc<BoundColumnFamily
 
 /// Refuses a database of another format or layout.
 pub(super) fn check_meta(db: &DB, dir: &Path, layout: &str) -> Result<()> {
+    let (version, stored) = meta(db, dir)?;
+    check_layout(&version, &stored, layout)
+}
+
+/// The layout of a database of this format.
+pub(super) fn stored_layout(db: &DB, dir: &Path) -> Result<String> {
+    let (version, stored) = meta(db, dir)?;
+    check_layout(&version, &stored, &stored)?;
+    Ok(stored)
+}
+
+/// Format version and layout of a database.
+fn meta(db: &DB, dir: &Path) -> Result<(String, String)> {
     let meta = db.cf_handle(META).ok_or_else(|| malformed("the column family meta is missing"))?;
     let text = |key: &[u8]| -> Result<String> {
         let value = db.get_cf(&meta, key).map_err(|e| read_error(dir, e))?;
         let value = value.ok_or_else(|| malformed("the format version or the layout is missing"))?;
         String::from_utf8(value).map_err(|_| malformed("the format version or the layout is not text"))
     };
-    let version = text(FORMAT_KEY)?;
+    Ok((text(FORMAT_KEY)?, text(LAYOUT_KEY)?))
+}
+
+/// Refuses state of another format or layout.
+pub(super) fn check_layout(version: &str, stored: &str, layout: &str) -> Result<()> {
     if version != FORMAT_VERSION.to_string() {
         return Err(Error::conflict(
             "state_format_unsupported",
@@ -311,7 +331,6 @@ pub(super) fn check_meta(db: &DB, dir: &Path, layout: &str) -> Result<()> {
             ),
         ));
     }
-    let stored = text(LAYOUT_KEY)?;
     if stored != layout {
         return Err(Error::conflict(
             "state_incompatible",

@@ -16,6 +16,8 @@
 //!   key u32 BE | grouping key | position of the aggregate u8 | value ([`key_codec`]); value = version byte 1.
 
 pub mod backend;
+pub mod canonical;
+pub mod inspect;
 pub mod integers;
 pub mod key_codec;
 pub mod key_table;
@@ -38,7 +40,8 @@ pub use memory::SharedMemory;
 /// A snapshot's files of one old subtask, downloaded and verified, to open or to import from.
 #[derive(Debug, Clone)]
 pub struct RestoredState {
-    /// A folder that holds exactly the snapshot's files; the state may take it over (rename, delete).
+    /// A folder that holds exactly the snapshot's files: a database's, or those of [`canonical`]. The state may take it
+    /// over (rename, delete).
     pub dir: PathBuf,
     /// The key groups that it holds.
     pub key_groups: Range<u16>,

@@ -5,7 +5,7 @@ use std::path::Path;
 use rocksdb::{ColumnFamilyDescriptor, DB, Options, ReadOptions};
 
 use super::backend::{Backend, check_meta, database_options, family, io_error, open_error, read_error, table_options};
-use super::{RestoredState, SharedMemory};
+use super::{RestoredState, SharedMemory, canonical};
 use crate::error::Result;
 
 /// Moves the files of `from` into `to`: by renaming, or by copying where they are on different disks.
@@ -23,7 +23,7 @@ pub(super) fn take_over(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies the entries of the backend's key groups from an old subtask's database, then deletes that.
+/// Copies the entries of the backend's key groups from an old subtask's database or files of entries, then deletes those.
 pub(super) fn import(
     backend: &Backend,
     old: &RestoredState,
@@ -31,14 +31,20 @@ pub(super) fn import(
     layout: &str,
     shared: &SharedMemory,
 ) -> Result<()> {
+    let owned = backend.key_groups();
+    let (start, end) = (owned.start.max(old.key_groups.start), owned.end.min(old.key_groups.end));
+    let entries = canonical::entry_files(&old.dir)?;
+    if !entries.is_empty() {
+        canonical::import(backend, &entries, start..end, tables, layout)?;
+        remove(&old.dir);
+        return Ok(());
+    }
     let options = database_options(shared, false);
     let names = DB::list_cf(&Options::default(), &old.dir).map_err(|e| open_error(&old.dir, e))?;
     let families = names.iter().map(|n| ColumnFamilyDescriptor::new(n, table_options(shared)));
     let db =
         DB::open_cf_descriptors_read_only(&options, &old.dir, families, false).map_err(|e| open_error(&old.dir, e))?;
     check_meta(&db, &old.dir, layout)?;
-    let owned = backend.key_groups();
-    let (start, end) = (owned.start.max(old.key_groups.start), owned.end.min(old.key_groups.end));
     for table in tables.iter().filter(|t| start < end && names.iter().any(|n| n == *t)) {
         let mut range = ReadOptions::default();
         range.set_iterate_upper_bound(end.to_be_bytes().to_vec());

@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod checkpointing;
+mod cleaning;
 mod client;
+mod durability;
+mod faults;
 mod kill_loop;
 mod lifecycle;
 mod malformed;
 mod oracle;
 mod restore;
+mod savepoints;
 mod support;
 mod tidy;
 mod upgrade;

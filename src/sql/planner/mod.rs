@@ -30,6 +30,7 @@ pub mod query;
 mod rank;
 mod refuse;
 mod rel;
+mod scalar_subquery;
 pub mod scope;
 mod set_operation;
 mod subquery;

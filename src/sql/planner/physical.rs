@@ -301,7 +301,7 @@ impl Builder<'_> {
 
     /// `table.exec.state.ttl`; 0 = for ever.
     fn state_ttl_ms(&self) -> Result<u64> {
-        self.catalog.options.get("table.exec.state.ttl").map_or(Ok(0), |ttl| duration::parse_ms(ttl))
+        self.catalog.options.get(options::STATE_TTL).map_or(Ok(0), |ttl| duration::parse_ms(ttl))
     }
 
     fn calc(&mut self, calc: &Calc, input: Stream) -> Stream {
