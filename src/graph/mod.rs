@@ -6,6 +6,7 @@
 
 pub mod join;
 pub mod key_group;
+pub mod over;
 pub mod pattern;
 pub mod ranking;
 mod state_summary;
@@ -93,6 +94,7 @@ pub enum OperatorKind {
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
     MatchRecognize(Box<pattern::MatchRecognizeSpec>),
+    Over(Box<over::OverSpec>),
     TopN(ranking::TopNSpec),
     KeepFirst(ranking::KeepFirstSpec),
     TemporalSort(ranking::TemporalSortSpec),
@@ -120,6 +122,7 @@ impl OperatorKind {
             | OperatorKind::GroupAggregate(_)
             | OperatorKind::WindowRank(_)
             | OperatorKind::MatchRecognize(_)
+            | OperatorKind::Over(_)
             | OperatorKind::TopN(_)
             | OperatorKind::KeepFirst(_)
             | OperatorKind::TemporalSort(_)

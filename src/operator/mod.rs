@@ -18,6 +18,7 @@ pub mod join;
 pub mod keep_first;
 pub mod key_hasher;
 pub mod match_recognize;
+pub mod over;
 pub mod replicate;
 pub mod session;
 pub mod temporal_sort;
