@@ -6,6 +6,7 @@
 
 pub mod join;
 pub mod key_group;
+pub mod over;
 pub mod pattern;
 pub mod ranking;
 mod state_summary;
@@ -111,6 +112,7 @@ pub enum OperatorKind {
     WindowTable(WindowTableSpec),
     WindowAggregate(WindowAggregateSpec),
     MatchRecognize(Box<pattern::MatchRecognizeSpec>),
+    Over(Box<over::OverSpec>),
     TopN(ranking::TopNSpec),
     KeepFirst(ranking::KeepFirstSpec),
     TemporalSort(ranking::TemporalSortSpec),
@@ -147,6 +149,7 @@ impl OperatorKind {
             | OperatorKind::GroupAggregate(_)
             | OperatorKind::WindowRank(_)
             | OperatorKind::MatchRecognize(_)
+            | OperatorKind::Over(_)
             | OperatorKind::TopN(_)
             | OperatorKind::KeepFirst(_)
             | OperatorKind::TemporalSort(_)

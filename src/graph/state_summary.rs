@@ -1,5 +1,6 @@
 //! What state each kind of operator keeps, and what bounds it: for `EXPLAIN`, the plan endpoint and warnings.
 
+use super::over::OverFrame;
 use super::{GroupAggregateSpec, JobGraph, OperatorKind};
 
 /// What bounds an operator's state.
@@ -70,6 +71,13 @@ impl OperatorKind {
                     StateBound::Constant
                 } else {
                     StateBound::Unbounded
+                },
+            }),
+            OperatorKind::Over(over) => Some(StateSummary {
+                keeps: "rows that wait for the watermark, functions by key, and the rows of their frames",
+                bound: match over.frame {
+                    OverFrame::Range { preceding_ms: Some(_) } => StateBound::EventTime,
+                    _ => StateBound::Unbounded,
                 },
             }),
             OperatorKind::KeepFirst(_) => {

@@ -19,6 +19,7 @@ pub mod keep_first;
 pub mod key_hasher;
 pub mod late;
 pub mod match_recognize;
+pub mod over;
 pub mod replicate;
 pub mod session;
 pub mod temporal_sort;

@@ -32,6 +32,7 @@ use crate::operator::join::{IntervalJoinOperator, JoinOperator, TemporalJoinOper
 use crate::operator::keep_first::KeepFirstOperator;
 use crate::operator::key_hasher::KeyHasher;
 use crate::operator::match_recognize::MatchRecognizeOperator;
+use crate::operator::over::OverOperator;
 use crate::operator::replicate::ReplicateOperator;
 use crate::operator::session::SessionAggregateOperator;
 use crate::operator::session::rows::SessionTableOperator;
@@ -509,6 +510,13 @@ impl Opener<'_> {
                 &operator.output,
                 self.state_context(operator),
                 &self.context,
+                self.operator_state(operator.id),
+            )?),
+            OperatorKind::Over(over) => Box::new(OverOperator::open(
+                over,
+                input,
+                &operator.output,
+                self.state_context(operator),
                 self.operator_state(operator.id),
             )?),
             OperatorKind::TopN(top) => {

@@ -102,9 +102,10 @@ fn accepts(rel: &Rel, input: usize) -> bool {
         Rel::WindowTable { .. }
         | Rel::WindowAggregate { .. }
         | Rel::MatchRecognize { .. }
-        | Rel::TemporalSort { .. } => false,
+        | Rel::TemporalSort { .. }
+        | Rel::Over { .. } => false,
         // Within windows rows are ranked once.
-        Rel::Rank(rank) => rank.window.is_none(),
+        Rel::Rank(rank) => rank.window.is_none() && super::rank::in_order_of_time(rank).is_none(),
         Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. } | JoinForm::Window { .. }),
     }
 }
@@ -117,9 +118,11 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
         Rel::Scan(scan) => {
             scan.table.connector().map_or(ChangelogMode::INSERT_ONLY, |c| (environment.source_changelog)(&c))
         }
-        Rel::Values { .. } | Rel::WindowAggregate { .. } | Rel::MatchRecognize { .. } | Rel::TemporalSort { .. } => {
-            ChangelogMode::INSERT_ONLY
-        }
+        Rel::Values { .. }
+        | Rel::WindowAggregate { .. }
+        | Rel::MatchRecognize { .. }
+        | Rel::TemporalSort { .. }
+        | Rel::Over { .. } => ChangelogMode::INSERT_ONLY,
         Rel::Rank(rank) => super::rank::produces(rank, all()),
         Rel::GroupAggregate { spec, .. } => {
             let retracts = !all().is_insert_only();
@@ -156,6 +159,7 @@ fn needs_before(rel: &Rel, input: usize, required: bool) -> bool {
         | Rel::Replicate { .. }
         | Rel::MatchRecognize { .. }
         | Rel::TemporalSort { .. }
+        | Rel::Over { .. }
         | Rel::Rank(_) => true,
         // Which elements an update takes away only the row before tells.
         Rel::Unnest(_) => true,
@@ -182,6 +186,7 @@ fn decide(rel: &mut Rel, required: bool, inputs: &[ChangelogMode]) {
         | Rel::WindowTable { .. }
         | Rel::WindowAggregate { .. }
         | Rel::TemporalSort { .. }
+        | Rel::Over { .. }
         | Rel::MatchRecognize { .. }
         | Rel::Expand { .. }
         | Rel::Replicate { .. }
@@ -220,6 +225,7 @@ fn name(rel: &Rel) -> String {
         Rel::WindowTable { spec, input, .. } => {
             format!("WindowTableFunction(window=[{}])", display::window(&spec.window, spec.rowtime, input.schema()))
         }
+        Rel::Over { spec, input, schema } => display::over(spec, input.schema(), schema),
         Rel::TemporalSort { spec, input, .. } => display::temporal_sort(&spec.order_by, input.schema()),
         Rel::MatchRecognize { spec, input, .. } => display::match_recognize(spec, input.schema()),
         Rel::WindowAggregate { spec, input, schema } => display::window_aggregate(spec, input.schema(), schema),

@@ -6,6 +6,7 @@ use chrono::DateTime;
 
 use super::rel::{JoinForm, WindowBounds};
 use crate::expr::{Expr, Scalar};
+use crate::graph::over::{OverCall, OverFrame, OverSpec};
 use crate::graph::pattern::{AfterMatch, MatchRecognizeSpec, Pattern, RowsPerMatch};
 use crate::graph::{
     AggregateCall, AggregateFunction, ExpandSpec, GroupAggregateSpec, NullOrder, RankSpec, SortKey, SortOrder,
@@ -297,6 +298,35 @@ pub fn aggregate(call: &AggregateCall, input: &Schema) -> String {
     let argument = call.argument.map_or("*", name);
     let filter = call.filter.map(|f| format!(" FILTER {}", name(f))).unwrap_or_default();
     format!("{function}({distinct}{argument}){filter}")
+}
+
+/// `OverAggregate(partitionBy=[…], orderBy=[…], window=[…], select=[…])`.
+pub fn over(spec: &OverSpec, input: &Schema, output: &Schema) -> String {
+    let name = |i: usize| input.fields.get(i).map_or("?", |f| f.name.as_str());
+    let keys: Vec<&str> = spec.keys.iter().map(|k| name(*k)).collect();
+    let partition = if keys.is_empty() { String::new() } else { format!("partitionBy=[{}], ", keys.join(", ")) };
+    let preceding = |n: Option<String>| n.map_or("UNBOUNDED PRECEDING".to_owned(), |n| format!("{n} PRECEDING"));
+    let frame = match spec.frame {
+        OverFrame::Rows { preceding: n } => format!("ROWS BETWEEN {}", preceding(n.map(|n| n.to_string()))),
+        OverFrame::Range { preceding_ms } => format!("RANGE BETWEEN {}", preceding(preceding_ms.map(ms))),
+    };
+    let mut select: Vec<String> = input.fields.iter().map(|f| f.name.clone()).collect();
+    for (call, field) in spec.calls.iter().zip(output.fields.iter().skip(input.fields.len())) {
+        let text = match call {
+            OverCall::Aggregate(call) => aggregate(call, input),
+            OverCall::Lag { column, offset, default, .. } => {
+                let default = default.map(|d| format!(", {}", name(d))).unwrap_or_default();
+                format!("LAG({}, {offset}{default})", name(*column))
+            }
+            OverCall::RowNumber => "ROW_NUMBER()".to_owned(),
+        };
+        select.push(format!("{text} AS {}", field.name));
+    }
+    format!(
+        "OverAggregate({partition}orderBy=[{} ASC], window=[ {frame} AND CURRENT ROW], select=[{}])",
+        name(spec.time),
+        select.join(", ")
+    )
 }
 
 /// `Match(partitionBy=[…], orderBy=[…], pattern=[…], …)`.

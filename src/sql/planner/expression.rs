@@ -8,6 +8,7 @@ use sqlparser::ast::{BinaryOperator, CastKind, UnaryOperator};
 use super::aggregate::Aggregates;
 use super::group_window::GroupWindow;
 use super::match_recognize::PatternScope;
+use super::over::BoundOver;
 use super::place::{self, unsupported};
 use super::rank::RankCall;
 use super::scalar_subquery::Scalars;
@@ -37,6 +38,10 @@ pub struct Binder<'a> {
     pub scalars: Option<&'a Scalars<'a>>,
     /// The query's group window, whose properties may be named.
     pub group_window: Option<GroupWindow>,
+    /// Where calls `OVER` a window are collected; `None` where they are not allowed.
+    pub over: Option<Vec<BoundOver>>,
+    /// The query's `WINDOW` clause.
+    pub named_windows: &'a [sp::NamedWindowDefinition],
     /// Where a `ROW_NUMBER` is noted; `None` where it is not allowed.
     pub rank: Option<Option<RankCall>>,
     /// The place to report when the parser kept none.
@@ -49,7 +54,19 @@ impl<'a> Binder<'a> {
     pub fn new(scope: &'a Scope, environment: &'a Environment, here: Position) -> Self {
         let (group_window, rank) = (None, None);
         let (aggregates, pattern, scalars) = (None, None, None);
-        Binder { scope, environment, aggregates, pattern, scalars, group_window, rank, here, depth: 0 }
+        Binder {
+            scope,
+            environment,
+            aggregates,
+            pattern,
+            scalars,
+            group_window,
+            rank,
+            over: None,
+            named_windows: &[],
+            here,
+            depth: 0,
+        }
     }
 
     /// Binds a predicate.

@@ -25,15 +25,12 @@ impl Binder<'_> {
         if let Some(navigation) = self.navigation(&name, function) {
             return navigation;
         }
-        if let (Some(over), "ROW_NUMBER") = (&function.over, name.as_str()) {
-            return self.row_number(over, at);
-        }
-        if function.over.is_some() {
-            return unsupported(
-                "OVER aggregations are not supported",
-                "aggregate with GROUP BY window_start, window_end",
-                at,
-            );
+        if let Some(over) = &function.over {
+            let spec = self.window_spec(over)?;
+            return match name.as_str() {
+                "ROW_NUMBER" => self.row_number(&sp::WindowType::WindowSpec(spec), at),
+                _ => self.over(&name, function, &spec),
+            };
         }
         if !function.within_group.is_empty() {
             return unsupported("WITHIN GROUP is not supported", "remove it", at);

@@ -36,7 +36,7 @@ pub fn unique_keys(rel: &Rel) -> Vec<UniqueKey> {
             let window = spec.properties.iter().position(|p| matches!(p, P::Start | P::End | P::Time));
             window.map(|w| (0..spec.keys.len()).chain([base + w]).collect()).into_iter().collect()
         }
-        Rel::TemporalSort { input, .. } => unique_keys(input),
+        Rel::TemporalSort { input, .. } | Rel::Over { input, .. } => unique_keys(input),
         // Its grouping columns come first.
         Rel::GroupAggregate { spec, .. } => vec![(0..spec.keys.len()).collect()],
         Rel::Join(join) => of_join(join),

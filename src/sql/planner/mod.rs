@@ -23,6 +23,7 @@ mod names;
 mod need;
 mod normalise;
 mod order;
+mod over;
 mod physical;
 pub mod place;
 mod prune;

@@ -28,6 +28,7 @@ pub fn normalise(tree: Rel) -> Rel {
         Rel::TemporalSort { input, spec, schema } => {
             Rel::TemporalSort { input: Box::new(normalise(*input)), spec, schema }
         }
+        Rel::Over { input, spec, schema } => Rel::Over { input: Box::new(normalise(*input)), spec, schema },
         Rel::MatchRecognize { input, spec, schema } => {
             Rel::MatchRecognize { input: Box::new(normalise(*input)), spec, schema }
         }

@@ -160,6 +160,9 @@ impl QueryBinder<'_> {
             // A column that is not selected: select it too, and drop it above.
             Err(error) => {
                 let SetExpr::Select(select) = query.body.as_ref() else { return Err(error) };
+                if select.distinct.is_some() {
+                    return Err(error);
+                }
                 let mut wider = select.as_ref().clone();
                 let hidden = ordering.order_by.iter().enumerate().map(|(i, item)| sp::SelectItem::ExprWithAlias {
                     expr: item.expr.clone(),

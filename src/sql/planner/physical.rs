@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::prune::{self, Scans, TableScan};
 use super::rank::Form;
-use super::rel::{Calc, Join, JoinForm, Rel, Scan};
+use super::rel::{Calc, Join, JoinForm, Rank, Rel, Scan};
 use super::{Environment, SinkQuery, changelog, display, keys, place};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
+use crate::graph::over::{OverCall, OverFrame, OverSpec};
 use crate::graph::ranking::KeepFirstSpec;
 use crate::graph::{
     CalcSpec, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec, JobGraph, JoinSpec, OperatorKind, OperatorSpec,
@@ -189,8 +190,7 @@ impl Builder<'_> {
             }
             Rel::Rank(rank) => {
                 if rank.spec.last == u64::MAX {
-                    let what = "ROW_NUMBER without an upper bound is not supported";
-                    return place::unsupported(what, "filter by its number in the query around it: rn <= 10", rank.at);
+                    return self.numbered_rows(rank);
                 }
                 let form = super::rank::form(rank, changelog::mode(&rank.input, self.environment));
                 let input = self.relation(&rank.input)?;
@@ -215,6 +215,10 @@ impl Builder<'_> {
                     (Form::Window, None) => return Err(Error::internal("a window rank without a window")),
                 };
                 Ok(self.append(input, OperatorSpec { id, name, kind, output: rank.schema.clone() }, &exchange))
+            }
+            Rel::Over { input, spec, schema } => {
+                let input = self.relation(input)?;
+                Ok(self.over(input, spec, schema))
             }
             Rel::TemporalSort { input, spec, schema } => {
                 let input = self.relation(input)?;
@@ -302,6 +306,34 @@ impl Builder<'_> {
     /// `table.exec.state.ttl`; 0 = for ever.
     fn state_ttl_ms(&self) -> Result<u64> {
         self.catalog.options.get(options::STATE_TTL).map_or(Ok(0), |ttl| duration::parse_ms(ttl))
+    }
+
+    fn over(&mut self, input: Stream, spec: &OverSpec, schema: &Schema) -> Stream {
+        let name = display::over(spec, &input.schema, schema);
+        let id = self.id(&name, &input.ids);
+        let exchange = exchange(&spec.keys);
+        let kind = OperatorKind::Over(Box::new(spec.clone()));
+        self.append(input, OperatorSpec { id, name, kind, output: schema.clone() }, &exchange)
+    }
+
+    /// `ROW_NUMBER` without a filter: an `OVER` function, if it is in the order of time.
+    fn numbered_rows(&mut self, rank: &Rank) -> Result<Stream> {
+        let Some((time, processing_time)) = super::rank::in_order_of_time(rank) else {
+            let what = "ROW_NUMBER without an upper bound is not supported";
+            return place::unsupported(what, "filter by its number in the query around it: rn <= 10", rank.at);
+        };
+        let input = self.relation(&rank.input)?;
+        if !rank.spec.number && rank.spec.first <= 1 {
+            return Ok(input);
+        }
+        let spec = OverSpec {
+            keys: rank.spec.partition_by.clone(),
+            time,
+            processing_time,
+            frame: OverFrame::Rows { preceding: None },
+            calls: vec![OverCall::RowNumber],
+        };
+        Ok(self.over(input, &spec, &rank.schema))
     }
 
     fn calc(&mut self, calc: &Calc, input: Stream) -> Stream {

@@ -11,6 +11,7 @@ use super::need::{self, Layout, Need, Needs, Slot};
 use super::rel::{Calc, Join, JoinForm, Rank, Rel, Scan, Unnest, WindowBounds};
 use super::{Environment, SinkQuery};
 use crate::expr::Expr;
+use crate::graph::over::OverSpec;
 use crate::graph::pattern::MatchRecognizeSpec;
 use crate::graph::{ExpandSpec, GroupAggregateSpec, ReplicateSpec, WindowAggregateSpec, WindowInput};
 use crate::sql::catalog::{Table, TableColumn};
@@ -159,6 +160,7 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             let schema = input.schema().clone();
             (Rel::TemporalSort { input: Box::new(input), spec, schema }, layout)
         }
+        Rel::Over { input, spec, schema } => prune_over(*input, spec, &schema, needs, event_time, scans),
         Rel::MatchRecognize { input, spec, schema } => prune_pattern(*input, spec, schema, scans),
         Rel::GroupAggregate { input, spec, schema } => prune_group(*input, spec, &schema, needs, event_time, scans),
         Rel::Expand { input, spec, schema } => prune_expand(*input, spec, &schema, needs, event_time, scans),
@@ -371,6 +373,41 @@ fn prune_calc(old: Calc, needs: &Needs, event_time: bool, scans: &mut Scans<'_>)
     }
     let filter = old.filter.map(|f| inner.remap(&f));
     (calc(input, filter, projection, Schema::new(fields)), layout)
+}
+
+fn prune_over(
+    input: Rel,
+    mut spec: Box<OverSpec>,
+    schema: &Schema,
+    needs: &Needs,
+    event_time: bool,
+    scans: &mut Scans<'_>,
+) -> (Rel, Layout) {
+    let arity = input.schema().fields.len();
+    let mut below: Needs = needs.iter().filter(|(i, _)| **i < arity).map(|(i, need)| (*i, need.clone())).collect();
+    let (mut calls, mut kept) = (Vec::new(), Vec::new());
+    for (i, call) in (arity..).zip(std::mem::take(&mut spec.calls)) {
+        if needs.contains_key(&i) {
+            calls.push(call);
+            kept.push(i);
+        }
+    }
+    spec.calls = calls;
+    for column in spec.columns_mut() {
+        need::merge_at(&mut below, *column, &Need::All);
+    }
+    let (input, mut layout) = prune(input, &below, event_time || !spec.processing_time, scans);
+    for column in spec.columns_mut() {
+        *column = layout.index(*column);
+    }
+    let mut fields = input.schema().fields.clone();
+    for i in kept {
+        if let Some(field) = schema.fields.get(i) {
+            layout.columns.insert(i, slot(fields.len(), field.data_type.clone()));
+            fields.push(field.clone());
+        }
+    }
+    (Rel::Over { input: Box::new(input), spec, schema: Schema::new(fields) }, layout)
 }
 
 /// All its columns are kept: a calc above drops those that are not needed.

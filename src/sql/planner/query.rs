@@ -205,15 +205,23 @@ impl<'a> QueryBinder<'a> {
         let group_window = group.take_window(&mut binder)?;
         binder.group_window.clone_from(&group_window);
         binder.rank = Some(None);
+        binder.over = Some(vec![]);
+        binder.named_windows = &select.named_window;
         binder.scalars = Some(&scalars);
         let mut items = self.bind_items(&select.projection, &mut binder)?;
         binder.scalars = None;
         let rank = binder.rank.take().flatten();
+        let over = binder.over.take().unwrap_or_default();
         let having = select.having.as_ref().map(|h| binder.bind_predicate(h, "HAVING")).transpose()?;
         let mut lifted = None;
         if let Some(rank) = rank {
             let (lower, above) = super::rank::lift(items, rank);
             (items, lifted) = (lower, Some(above));
+        }
+        let mut over_lifted = None;
+        if !over.is_empty() {
+            let (lower, above) = super::over::lift(items, over);
+            (items, over_lifted) = (lower, Some(above));
         }
         let is_grouped = !group.sets.is_empty() || !aggregates.calls.is_empty() || having.is_some();
         let mut bound = if group_window.is_some() || is_grouped {
@@ -233,6 +241,9 @@ impl<'a> QueryBinder<'a> {
             items.iter_mut().for_each(|i| i.expr = scalar_subquery::place_scalars(&i.expr, arity));
             project(scalars.join(input, at)?, items)
         };
+        if let Some(over) = over_lifted {
+            bound = over.apply(bound);
+        }
         if let Some(rank) = lifted {
             bound = rank.apply(bound);
         }

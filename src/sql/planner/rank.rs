@@ -303,6 +303,9 @@ pub fn top_n(rank: &Rank, ties: Ties, by_arrival: bool, retracts: bool) -> TopNS
 
 /// The kinds of rows that a rank emits.
 pub fn produces(rank: &Rank, input: ChangelogMode) -> ChangelogMode {
+    if in_order_of_time(rank).is_some() {
+        return ChangelogMode::INSERT_ONLY;
+    }
     let Form::TopN { ties, by_arrival, retracts } = form(rank, input) else { return ChangelogMode::INSERT_ONLY };
     let spec = top_n(rank, ties, by_arrival, retracts);
     if spec.is_insert_only() {
@@ -312,9 +315,19 @@ pub fn produces(rank: &Rank, input: ChangelogMode) -> ChangelogMode {
     ChangelogMode { update, update_before: update && spec.update_before, delete: retracts || !update }
 }
 
+/// The time attribute of a rank that only numbers rows in the order of time, and whether that is processing time.
+pub fn in_order_of_time(rank: &Rank) -> Option<(usize, bool)> {
+    let [key] = rank.spec.order_by.as_slice() else { return None };
+    let kind = &rank.input.schema().fields.get(key.column)?.data_type.kind;
+    let processing_time = matches!(kind, TypeKind::TimestampLtz(_, TimestampKind::Proctime));
+    let in_order = rank.spec.last == u64::MAX && rank.spec.first <= 1 && key.order == SortOrder::Ascending;
+    (in_order && (processing_time || kind.is_rowtime())).then_some((key.column, processing_time))
+}
+
 /// Whether a rank may be the deduplication that keeps the first row by event time.
 pub fn may_wait_for_watermarks(rank: &Rank) -> bool {
     matches!(form(rank, ChangelogMode::INSERT_ONLY), Form::KeepFirst { .. })
+        || in_order_of_time(rank).is_some_and(|(_, processing_time)| !processing_time)
 }
 
 #[cfg(test)]

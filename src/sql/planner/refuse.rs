@@ -36,13 +36,6 @@ pub fn select(select: &sp::Select, here: Position) -> Result<()> {
     if let Some(sp::Distinct::On(_)) = &select.distinct {
         return unsupported("SELECT DISTINCT ON is not supported", "use GROUP BY with FIRST_VALUE", here);
     }
-    if let Some(window) = select.named_window.first() {
-        return unsupported(
-            "WINDOW is not supported",
-            "aggregate with GROUP BY window_start, window_end",
-            at(window, here),
-        );
-    }
     if let Some(qualify) = &select.qualify {
         return unsupported(
             "QUALIFY is not supported",

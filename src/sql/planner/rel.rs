@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::super::catalog::Table;
 use super::need::Need;
 use crate::expr::Expr;
+use crate::graph::over::OverSpec;
 use crate::graph::pattern::MatchRecognizeSpec;
 use crate::graph::ranking::TemporalSortSpec;
 use crate::graph::{
@@ -35,6 +36,7 @@ pub enum Rel {
     Join(Join),
     Unnest(Unnest),
     Rank(Rank),
+    Over { input: Box<Rel>, spec: Box<OverSpec>, schema: Schema },
     TemporalSort { input: Box<Rel>, spec: TemporalSortSpec, schema: Schema },
 }
 
@@ -131,6 +133,7 @@ impl Rel {
             | Rel::WindowAggregate { schema, .. }
             | Rel::MatchRecognize { schema, .. }
             | Rel::TemporalSort { schema, .. }
+            | Rel::Over { schema, .. }
             | Rel::GroupAggregate { schema, .. }
             | Rel::Expand { schema, .. }
             | Rel::Replicate { schema, .. }
@@ -150,6 +153,7 @@ impl Rel {
             | Rel::WindowAggregate { schema, .. }
             | Rel::MatchRecognize { schema, .. }
             | Rel::TemporalSort { schema, .. }
+            | Rel::Over { schema, .. }
             | Rel::GroupAggregate { schema, .. }
             | Rel::Expand { schema, .. }
             | Rel::Replicate { schema, .. }
@@ -167,6 +171,7 @@ impl Rel {
             | Rel::WindowTable { input, .. }
             | Rel::WindowAggregate { input, .. }
             | Rel::TemporalSort { input, .. }
+            | Rel::Over { input, .. }
             | Rel::MatchRecognize { input, .. }
             | Rel::GroupAggregate { input, .. }
             | Rel::Expand { input, .. }
@@ -185,6 +190,7 @@ impl Rel {
             | Rel::WindowTable { input, .. }
             | Rel::WindowAggregate { input, .. }
             | Rel::TemporalSort { input, .. }
+            | Rel::Over { input, .. }
             | Rel::MatchRecognize { input, .. }
             | Rel::GroupAggregate { input, .. }
             | Rel::Expand { input, .. }
