@@ -235,7 +235,7 @@ fn read_by_python(folder: &Path) -> Option<Vec<Value>> {
     Some(lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect())
 }
 
-/// The counts and sums in the state are those of the rows that were read, window by window and key by key.
+/// The counts and sums in the state, if there are any (a job that has read everything has none), are those of the rows that were read, window by window and key by key.
 fn check_entries(entries: &[Value]) {
     let mut windows = std::collections::BTreeMap::<u64, Vec<(u64, u64, u64)>>::new();
     for entry in entries.iter().filter(|e| e["table"] == "window") {
@@ -245,8 +245,7 @@ fn check_entries(entries: &[Value]) {
         let window = number(&entry["window_start"]) / 30_000;
         windows.entry(window).or_default().push((k, number(&entry["aggregates"][0]), number(&entry["aggregates"][1])));
     }
-    assert!(!windows.is_empty(), "there is state");
-    let last = *windows.keys().last().unwrap();
+    let Some(last) = windows.keys().last().copied() else { return };
     for (window, mut found) in windows {
         let rows: u64 = found.iter().map(|(_, n, _)| n).sum();
         assert!(rows == WINDOW_ROWS || window == last, "only the newest window is incomplete");
@@ -272,6 +271,7 @@ async fn a_canonical_savepoint_restores_at_other_parallelisms_and_is_read_by_ano
     let folder = places.store_dir().join("savepoints").join(id);
     let read = read_by_python(&folder);
     if let Some(entries) = &read {
+        assert!(entries.iter().any(|e| e["table"] == "window"), "there is state");
         check_entries(entries);
     }
     for (name, parallelism) in [("one", 1), ("two", 2), ("three", 3)] {
