@@ -11,6 +11,7 @@ mod kill_loop;
 mod lifecycle;
 mod malformed;
 mod oracle;
+mod properties;
 mod restore;
 mod savepoints;
 mod support;
