@@ -14,7 +14,7 @@ use crate::api;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::id::InstanceId;
-use crate::job::{Context, JobService, Transfers, preflight, supervisor};
+use crate::job::{Context, JobService, Transfers, action, cleaning, drill, preflight, supervisor};
 use crate::metadata::Metadata;
 use crate::state::SharedMemory;
 use crate::storage::Store;
@@ -49,10 +49,14 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result
         warnings,
         transfers: Transfers::default(),
         running: Mutex::default(),
+        actions: Mutex::default(),
         wake: Notify::new(),
         changed: Notify::new(),
     });
     let stopping = CancellationToken::new();
+    action::fail_interrupted(&context).await;
+    drill::sweep(&context).await;
+    let janitor = tokio::spawn(cleaning::run(Arc::clone(&context), stopping.clone()));
     let supervisor = tokio::spawn(supervisor::run(Arc::clone(&context), stopping.clone()));
     let http_stop = CancellationToken::new();
     let router = api::router(JobService::new(Arc::clone(&context)), stopping.clone());
@@ -65,6 +69,8 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result
     if let Err(panic) = supervisor.await {
         tracing::error!(%panic, "the supervisor panicked");
     }
+    // It may be deleting; the next start goes on.
+    janitor.abort();
     http_stop.cancel();
     // Streams of ad-hoc queries may be open; they must not hold up the end.
     if tokio::time::timeout(std::time::Duration::from_secs(2), server).await.is_err() {

@@ -2,7 +2,8 @@
 //!
 //! Inert unless the environment variable `HOLDFAST_CRASH_AT` names a point when the process starts: `NAME` or `NAME:N`
 //! (the N-th passage, from 1). The points are the numbered steps of a checkpoint's life, see `checkpoint`, of a stop, and
-//! of operations on savepoints. `HOLDFAST_FAIL_AT`, likewise, makes an operation fail instead.
+//! of operations on savepoints. `HOLDFAST_FAIL_AT`, likewise, makes an operation fail instead. Unit tests arm a point for
+//! their own thread and catch the unwinding.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +45,44 @@ pub fn fail(name: &str) -> Result<()> {
 
 /// Passes a point: aborts the process if a test armed it.
 pub fn point(name: &str) {
+    #[cfg(test)]
+    here::point(name);
     if ARMED.as_ref().is_some_and(|armed| armed.is_reached(name)) {
         std::process::abort();
+    }
+}
+
+/// Crashes of one thread, for tests that go on afterwards as another process would.
+#[cfg(test)]
+pub mod here {
+    use std::cell::Cell;
+
+    thread_local! {
+        static PASSAGES_LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// What unwinds.
+    pub struct Crash;
+
+    /// Crashes at the `n`-th point (from 1) that this thread passes from now on; `None` = nowhere.
+    pub fn arm(n: Option<u64>) {
+        PASSAGES_LEFT.set(n);
+    }
+
+    /// Whether the armed crash has not come.
+    pub fn is_armed() -> bool {
+        PASSAGES_LEFT.get().is_some()
+    }
+
+    pub(super) fn point(_name: &str) {
+        match PASSAGES_LEFT.get() {
+            None => {}
+            Some(n) if n > 1 => PASSAGES_LEFT.set(Some(n - 1)),
+            Some(_) => {
+                PASSAGES_LEFT.set(None);
+                // Without the message that a panic prints.
+                std::panic::resume_unwind(Box::new(Crash));
+            }
+        }
     }
 }

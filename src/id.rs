@@ -68,6 +68,10 @@ id_type!(
     OperatorId
 );
 id_type!(
+    /// One long action of the service, such as an fsck or a drill.
+    ActionId
+);
+id_type!(
     /// One upgrade of a job.
     UpgradeId
 );

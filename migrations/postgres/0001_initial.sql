@@ -8,7 +8,7 @@ CREATE TABLE jobs (
     plan               TEXT   NOT NULL,
     settings           TEXT   NOT NULL,
     status             TEXT   NOT NULL CHECK (status IN ('CREATED', 'INITIALIZING', 'RUNNING', 'RESTARTING', 'CANCELLING', 'SUSPENDED', 'CANCELED', 'FAILED', 'FINISHED')),
-    desired            TEXT   NOT NULL CHECK (desired IN ('RUNNING', 'STOPPED', 'CANCELED')),
+    desired            TEXT   NOT NULL CHECK (desired IN ('RUNNING', 'STOPPED', 'CANCELED', 'DELETED')),
     attempt            BIGINT NOT NULL CHECK (attempt >= 0),
     restarts           BIGINT NOT NULL CHECK (restarts >= 0),
     owner              TEXT,
@@ -194,3 +194,17 @@ CREATE TABLE job_upgrades (
     CONSTRAINT job_upgrades_version UNIQUE (job_id, to_version)
 );
 CREATE UNIQUE INDEX job_upgrades_active ON job_upgrades (job_id) WHERE status IN ('SAVEPOINT', 'STARTING', 'ROLLING_BACK');
+
+-- Long actions of the service (fsck, drills): recorded before they begin, with their report for good.
+CREATE TABLE actions (
+    id         TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    kind       TEXT   NOT NULL CHECK (kind IN ('FSCK', 'DRILL')),
+    job_id     TEXT COLLATE "C" CONSTRAINT actions_job REFERENCES jobs (id) ON DELETE CASCADE,
+    owner      TEXT   NOT NULL,
+    status     TEXT   NOT NULL CHECK (status IN ('RUNNING', 'COMPLETED', 'FAILED')),
+    started_ms BIGINT NOT NULL,
+    ended_ms   BIGINT,
+    report     TEXT,
+    failure    TEXT
+);
+CREATE INDEX actions_by_kind ON actions (kind, job_id, started_ms, id);

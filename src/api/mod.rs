@@ -3,6 +3,7 @@
 //! All resources live under `/api/v1`; errors are RFC 9457 problems ([`problem`]); the OpenAPI description is generated
 //! from the handlers, and `openapi/openapi.json` is a copy that a test compares. Every limit is a setting.
 
+pub mod actions;
 pub mod checkpoint_statistics;
 pub mod checkpoints;
 pub mod health;
@@ -75,6 +76,8 @@ fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::plan::get_job_plan))
         .routes(routes!(jobs::exceptions::list_job_exceptions))
         .routes(routes!(jobs::metrics::get_job_metrics))
+        .routes(routes!(jobs::durability::get_job_durability))
+        .routes(routes!(jobs::drill::start_drill, jobs::drill::list_drills))
         .routes(routes!(jobs::cancel::cancel_job))
         .routes(routes!(jobs::stop::stop_job))
         .routes(routes!(jobs::restart::restart_job))
@@ -98,6 +101,8 @@ fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(checkpoints::trigger_checkpoint, checkpoints::list_checkpoints))
         .routes(routes!(checkpoint_statistics::get_checkpoint_statistics))
         .routes(routes!(checkpoint_statistics::get_checkpoint))
+        .routes(routes!(actions::start_fsck, actions::list_fscks))
+        .routes(routes!(actions::get_action))
         .routes(routes!(sql::check_sql))
         .routes(routes!(sql::query_sql))
         .routes(routes!(health::get_health))

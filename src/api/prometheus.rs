@@ -68,6 +68,7 @@ pub async fn get_metrics(State(state): State<ApiState>) -> Result<Response, Prob
         line(&mut text, format_args!("holdfast_job_restarts_total{{{}}} {}", labels(job), job.restarts));
     }
     checkpoints(&mut text, &state, &jobs).await?;
+    super::jobs::durability::figures(&mut text, &state, &jobs).await?;
     alarms(&mut text, &state, &jobs);
     store_requests(&mut text, state.service.context().store.requests());
     let tasks: Vec<_> =
@@ -153,16 +154,16 @@ fn store_requests(text: &mut String, counts: RequestCounts) {
     }
 }
 
-fn head(text: &mut String, name: &str, help: &str, is_counter: bool) {
+pub(super) fn head(text: &mut String, name: &str, help: &str, is_counter: bool) {
     let kind = if is_counter { "counter" } else { "gauge" };
     line(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
 }
 
-fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
+pub(super) fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
     writeln!(text, "{content}").expect("writing to a string cannot fail");
 }
 
-fn labels(job: &Job) -> String {
+pub(super) fn labels(job: &Job) -> String {
     let name = job.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("job_id=\"{}\",job_name=\"{name}\"", job.id)
 }

@@ -9,7 +9,7 @@
 //! 6. one transaction sets `COMPLETED` where id, attempt and `IN_PROGRESS` still match and the job is still ours:
 //!    **the publication point**;
 //! 7. sinks commit;
-//! 8. older checkpoints are retired: row `DELETING`, objects, row.
+//! 8. older checkpoints are retired: row `DELETING`, state objects, manifest, row.
 //!
 //! Invariants: 1. an object's key is never reused and no object is overwritten; 2. a completed snapshot's objects are
 //! deleted only after its row is `DELETING`, and only those that no other kept snapshot references; 3. what a crash
@@ -20,8 +20,12 @@
 pub mod canonical;
 pub mod convert;
 pub mod copy;
+pub mod deletion;
+pub mod fsck;
 pub mod local;
 pub mod manifest;
+#[cfg(test)]
+mod model;
 pub mod pending;
 pub mod progress;
 pub mod restore;
@@ -30,7 +34,7 @@ pub mod upload;
 pub mod verify;
 
 use crate::id::{JobId, SnapshotId};
-use crate::metadata::SnapshotKind;
+use crate::metadata::{Snapshot, SnapshotKind};
 
 /// Everything of a job but its savepoints lies under this prefix.
 pub fn job_prefix(job: JobId) -> String {
@@ -48,4 +52,19 @@ pub fn manifest_key(kind: SnapshotKind, job: JobId, snapshot: SnapshotId, checkp
 /// Everything of a savepoint lies under this prefix.
 pub fn savepoint_prefix(snapshot: SnapshotId) -> String {
     format!("savepoints/{snapshot}")
+}
+
+/// Keys of a snapshot's own state objects start with this.
+pub fn state_prefix(snapshot: &Snapshot) -> String {
+    match snapshot.kind {
+        SnapshotKind::Checkpoint => {
+            format!("{}/shared/{}-{}", job_prefix(snapshot.job_id), snapshot.attempt, snapshot.checkpoint_id)
+        }
+        SnapshotKind::Savepoint => format!("{}/state", savepoint_prefix(snapshot.id)),
+    }
+}
+
+/// Whether a key is a manifest's.
+pub fn is_manifest(key: &str) -> bool {
+    key.ends_with("/_metadata")
 }

@@ -1,9 +1,16 @@
 //! Retiring old checkpoints and sweeping what a crash left behind.
+//!
+//! Invariants: 1. what is deleted was marked first, in the database; 2. an object goes only if no completed checkpoint of
+//! the job references it at that moment, and a checkpoint in progress references only objects of a completed one that is
+//! not marked while it is under way (`in_use_from`); 3. a manifest goes after the state objects that it names, so that whoever goes on after a
+//! crash still knows them; 4. a kept manifest that cannot be read stops everything.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::manifest::Manifest;
-use super::{job_prefix, savepoint_prefix};
+use super::{is_manifest, job_prefix, savepoint_prefix, state_prefix};
+use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
 use crate::metadata::{Metadata, Snapshot, SnapshotKind, SnapshotStatus, abandoned};
@@ -39,8 +46,10 @@ impl Retention {
     /// Retires completed checkpoints beyond the newest `retained`: rows `DELETING`, objects that no kept checkpoint
     /// references, rows. Answers how many. Checkpoints from `in_use_from` on are kept: one that is under way may
     /// reference their files, although a newer one is complete.
-    pub async fn retire(&mut self, retained: u32, in_use_from: u64) -> Result<usize> {
+    pub async fn retire(&mut self, retained: u32, in_use_from: &AtomicU64) -> Result<usize> {
         let mut doomed = self.metadata.completed_beyond(self.job, retained).await?;
+        // Read after the rows: whoever shares with one of these noted it before a newer one was published.
+        let in_use_from = in_use_from.load(Ordering::SeqCst);
         doomed.retain(|s| s.checkpoint_id < in_use_from);
         doomed.extend(
             self.metadata
@@ -58,8 +67,17 @@ impl Retention {
         if doomed.is_empty() {
             return Ok(0);
         }
-        crate::crash::point("checkpoint-8-retire-marked");
+        crash::point("checkpoint-8-retire-marked");
         self.delete(&doomed).await?;
+        Ok(doomed.len())
+    }
+
+    /// Goes on with retirements that were interrupted, of a job that nobody runs.
+    pub async fn finish(&mut self) -> Result<usize> {
+        let doomed = self.deleting(SnapshotKind::Checkpoint).await?;
+        if !doomed.is_empty() {
+            self.delete(&doomed).await?;
+        }
         Ok(doomed.len())
     }
 
@@ -96,18 +114,18 @@ impl Retention {
 
     /// Deletes objects and rows of checkpoints that are marked `DELETING`.
     async fn delete(&mut self, doomed: &[Snapshot]) -> Result<()> {
-        let mut keys = HashSet::new();
+        // Ordered, so that a test's crash in the middle comes at the same object each time.
+        let mut keys = BTreeSet::new();
         for snapshot in doomed {
-            keys.extend(self.keys_of(snapshot).await?);
+            keys.extend(self.keys_of_doomed(snapshot).await?);
         }
         for kept in self.kept().await? {
             for key in self.keys_of(&kept).await? {
                 keys.remove(&key);
             }
         }
-        let keys: Vec<String> = keys.into_iter().collect();
-        self.store.delete(&keys).await?;
-        crate::crash::point("checkpoint-8-retire-deleted");
+        delete_objects(&self.store, keys.into_iter().collect()).await?;
+        crash::point("checkpoint-8-retire-deleted");
         let ids: Vec<SnapshotId> = doomed.iter().map(|s| s.id).collect();
         self.metadata.delete_snapshot_rows(&ids).await?;
         ids.iter().for_each(|id| {
@@ -136,7 +154,7 @@ impl Retention {
 
     /// Rows of this job whose deletion has begun.
     async fn deleting(&self, kind: SnapshotKind) -> Result<Vec<Snapshot>> {
-        Ok(self.metadata.deleting().await?.into_iter().filter(|s| s.job_id == self.job && s.kind == kind).collect())
+        self.metadata.deleting_of(self.job, kind).await
     }
 
     /// All completed checkpoints.
@@ -151,24 +169,30 @@ impl Retention {
         }
     }
 
-    /// The objects of a checkpoint; none if its manifest is gone already (a retirement that a crash interrupted).
+    /// The objects of a checkpoint.
     async fn keys_of(&mut self, snapshot: &Snapshot) -> Result<Vec<String>> {
         if let Some(keys) = self.keys.get(&snapshot.id) {
             return Ok(keys.clone());
         }
         let Some(key) = self.store.key_of(&snapshot.location) else { return Ok(Vec::new()) };
-        let keys: Vec<String> = match self.store.get(&key).await {
-            Ok(bytes) => match Manifest::decode(&bytes, &snapshot.location) {
-                Ok(manifest) => manifest.object_keys().map(str::to_owned).collect(),
-                // Passed over by a restore: the next start's sweep finds what it alone referenced.
-                Err(_) if snapshot.status != SnapshotStatus::Completed => vec![key],
-                Err(error) => return Err(error),
-            },
-            Err(e) if e.kind == ErrorKind::NotFound && snapshot.status != SnapshotStatus::Completed => Vec::new(),
-            Err(e) => return Err(e),
-        };
+        let bytes = self.store.get(&key).await?;
+        let keys: Vec<String> =
+            Manifest::decode(&bytes, &snapshot.location)?.object_keys().map(str::to_owned).collect();
         self.keys.insert(snapshot.id, keys.clone());
         Ok(keys)
+    }
+
+    /// The objects of a checkpoint that is being deleted. Without a readable manifest (it is deleted last, so that then
+    /// nothing is left; or it never was; or it is damaged) they are those under its own prefix.
+    async fn keys_of_doomed(&mut self, snapshot: &Snapshot) -> Result<Vec<String>> {
+        match self.keys_of(snapshot).await {
+            Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                let own = self.store.list(&format!("{}/", state_prefix(snapshot))).await?;
+                let manifest = self.store.key_of(&snapshot.location);
+                Ok(own.into_iter().map(|o| o.key).chain(manifest).collect())
+            }
+            keys => keys,
+        }
     }
 
     /// Before a new attempt starts: fails what older attempts left `IN_PROGRESS`, finishes interrupted retirements, and
@@ -184,7 +208,6 @@ impl Retention {
                 tracing::warn!(job.id = %self.job, %error, "storing the statistics of an abandoned checkpoint failed");
             }
         }
-        let mut doomed = Vec::new();
         for savepoint in failed.iter().filter(|s| s.kind == SnapshotKind::Savepoint) {
             // In another store, which may be away: that must not hold up the sweep of our own.
             if let Err(error) = delete_savepoint_objects(&self.store, savepoint).await {
@@ -204,10 +227,12 @@ impl Retention {
         }
         let all = self.store.list(&format!("{}/", job_prefix(self.job))).await?;
         self.check_database(all.iter().map(|o| o.key.as_str()), &checkpoints).await?;
-        doomed.extend(all.into_iter().map(|o| o.key).filter(|key| !kept.contains(key)));
-        self.store.delete(&doomed).await?;
+        let doomed: Vec<String> = all.into_iter().map(|o| o.key).filter(|key| !kept.contains(key)).collect();
+        let count = doomed.len();
+        delete_objects(&self.store, doomed).await?;
+        crash::point("sweep-objects");
         self.metadata.delete_snapshot_rows(&ids).await?;
-        Ok(doomed.len())
+        Ok(count)
     }
 
     /// Deletes all checkpoints of the job, with their rows (`on_cancel: delete`, or the job itself is deleted); those that
@@ -215,24 +240,41 @@ impl Retention {
     pub async fn delete_all(&mut self) -> Result<()> {
         let all = self.kept().await?;
         let ids = self.metadata.mark_deleting(&all.iter().map(|s| s.id).collect::<Vec<_>>()).await?;
+        crash::point("delete-checkpoints-marked");
         let mut held = HashSet::new();
         for snapshot in all.iter().filter(|s| !ids.contains(&s.id)) {
             held.extend(self.keys_of(snapshot).await?);
         }
+        let marked = self.deleting(SnapshotKind::Checkpoint).await?;
         let there = self.store.list(&format!("{}/", job_prefix(self.job))).await?.into_iter().map(|o| o.key);
-        let keys: Vec<String> = there.filter(|key| !held.contains(key)).collect();
-        self.store.delete(&keys).await?;
-        self.metadata.delete_snapshot_rows(&ids).await?;
+        delete_objects(&self.store, there.filter(|key| !held.contains(key)).collect()).await?;
+        crash::point("delete-checkpoints-objects");
+        self.metadata.delete_snapshot_rows(&marked.iter().map(|s| s.id).collect::<Vec<_>>()).await?;
         self.keys.clear();
         Ok(())
     }
 }
 
+/// Deletes state objects, then manifests.
+async fn delete_objects(store: &Store, keys: Vec<String>) -> Result<()> {
+    let (manifests, state): (Vec<String>, Vec<String>) = keys.into_iter().partition(|key| is_manifest(key));
+    store.delete(&state).await?;
+    if !state.is_empty() && !manifests.is_empty() {
+        crash::point("delete-state-objects");
+    }
+    store.delete(&manifests).await
+}
+
 /// Deletes a savepoint: row `DELETING`, its objects (all under its own prefix, shared with nothing), row. Of one whose
 /// objects are somebody else's only the row.
 pub async fn delete_savepoint(metadata: &Metadata, own: &Store, savepoint: &Snapshot) -> Result<()> {
-    metadata.mark_savepoint_deleting(savepoint.id).await?;
+    // Once it is marked, it is decided: whoever claimed it finds it gone.
+    if savepoint.status != SnapshotStatus::Deleting {
+        metadata.mark_savepoint_deleting(savepoint.id).await?;
+    }
+    crash::point("delete-savepoint-marked");
     delete_savepoint_objects(own, savepoint).await.or_else(gone)?;
+    crash::point("delete-savepoint-objects");
     metadata.delete_snapshot_rows(&[savepoint.id]).await
 }
 
@@ -266,6 +308,6 @@ pub async fn delete_savepoint_objects(own: &Store, savepoint: &Snapshot) -> Resu
             super::restore::open_existing(root.trim_end_matches('/')).await?
         }
     };
-    let keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();
-    store.delete(&keys).await
+    let keys = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();
+    delete_objects(&store, keys).await
 }

@@ -231,7 +231,7 @@ async fn concatenate(dir: &Path, names: Vec<String>) -> Result<(Vec<Placed>, Byt
     read.await.map_err(|e| Error::internal("reading a local image panicked").caused_by(&e))?
 }
 
-fn unreadable(path: &PathBuf, error: &std::io::Error) -> Error {
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::unavailable("snapshot_read", format!("reading {} of a local image failed", path.display())).caused_by(error)
 }
 

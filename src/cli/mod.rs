@@ -5,6 +5,7 @@
 
 #![allow(rustdoc::invalid_html_tags, reason = "doc comments are the help text, with <placeholders>")]
 
+pub mod action;
 pub mod checkpoint;
 mod checkpoint_statistics;
 pub mod client;
@@ -12,6 +13,7 @@ pub mod excerpt;
 pub mod failure;
 #[cfg(test)]
 mod fixtures;
+pub mod fsck;
 pub mod job;
 pub mod layer;
 pub mod migrate;
@@ -60,6 +62,8 @@ enum Command {
     Savepoint(savepoint::SavepointArgs),
     /// Snapshots that the service takes and retires by itself
     Checkpoint(checkpoint::CheckpointArgs),
+    /// Compare the store with the database, and repair on request
+    Fsck(fsck::FsckArgs),
     /// Check SQL, run ad-hoc queries
     Sql(sql::SqlArgs),
     /// Print the OpenAPI description of the REST API
@@ -91,6 +95,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Job(args) => job::run(args).await,
         Command::Savepoint(args) => savepoint::run(args).await,
         Command::Checkpoint(args) => checkpoint::run(args).await,
+        Command::Fsck(args) => fsck::run(args).await,
         Command::Sql(args) => sql::run(args).await,
         Command::Openapi => output::print(crate::api::openapi_json().trim_end()),
         Command::Migrate(args) => migrate::run(args).await,
@@ -157,6 +162,9 @@ mod tests {
         check("holdfast job stop x --drain --target file:///t --wait", true);
         check("holdfast job delete x --delete-savepoints", true);
         check("holdfast job restart x --wait", true);
+        check("holdfast job durability x -o json", true);
+        check("holdfast job drill x --snapshot 01 --wait-timeout 5min", true);
+        check("holdfast job drill", false);
         check("holdfast job restart x --from 2026-01-31T10:00:00Z --force", true);
         check("holdfast job upgrade x -f a.sql --dry-run", true);
         check("holdfast job upgrade x --parallelism 3 --limit 30s --allow-non-restored-state --wait", true);
@@ -185,6 +193,8 @@ mod tests {
         check("holdfast checkpoint list x --limit 3", true);
         check("holdfast checkpoint list x --limit 0", false);
         check("holdfast checkpoint trigger x --wait", true);
+        check("holdfast fsck --repair --deep --min-age 5min --server http://h:1 -o json", true);
+        check("holdfast fsck --min-age soon", false);
         check("holdfast sql check -", true);
         check("holdfast sql check a.sql --output csv", false);
         check("holdfast sql run a.sql --changelog --limit 5 --parallelism 2 --output csv --timeout 1min", true);

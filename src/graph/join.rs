@@ -108,6 +108,18 @@ pub struct UnnestSpec {
     pub output: Vec<usize>,
 }
 
+/// A join of rows of the same window, which is among the keys: emitted when the window is over.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WindowJoinSpec {
+    pub condition: JoinCondition,
+    /// The window's end in the left input.
+    pub left_end: usize,
+    /// The window's end in the right input, a column of it.
+    pub right_end: usize,
+    /// Whether the windows are of a `TIMESTAMP_LTZ`: aligned in the session's time zone.
+    pub zoned: bool,
+}
+
 /// A temporal join in event time: each left row with the version of the right row that was valid at its time.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TemporalJoinSpec {

@@ -11,14 +11,16 @@ pub mod ranking;
 mod state_summary;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use crate::expr::Expr;
 use crate::id::OperatorId;
 use crate::types::changelog::ChangelogMode;
-use crate::types::{DataType, Schema};
+use crate::types::{DataType, Field, Schema, TimestampKind, TypeKind};
 
 pub use join::{
     IntervalJoinSpec, JoinCondition, JoinInputKey, JoinKey, JoinKind, JoinSpec, TemporalJoinSpec, UnnestSpec,
+    WindowJoinSpec,
 };
 pub use state_summary::{StateBound, StateSummary};
 
@@ -61,6 +63,22 @@ pub struct Edge {
     /// Which input of the receiver's first operator: 0, or 1 for the right side of a join.
     pub input: usize,
     pub exchange: Exchange,
+    /// Whether it carries the late records of the sender's operators ([`late_schema`]) instead of its output.
+    #[serde(default)]
+    pub late: bool,
+}
+
+/// The columns of late records: the operator that dropped them, its watermark, the row as JSON.
+pub fn late_schema() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+        let watermark = TypeKind::TimestampLtz(3, TimestampKind::Regular);
+        Schema::new(vec![
+            Field::new("operator", DataType::string().with_nullable(false)),
+            Field::new("watermark", DataType::not_null(watermark)),
+            Field::new("record", DataType::string().with_nullable(false)),
+        ])
+    });
+    &SCHEMA
 }
 
 /// Distribution of an edge.
@@ -102,6 +120,7 @@ pub enum OperatorKind {
     Join(JoinSpec),
     IntervalJoin(IntervalJoinSpec),
     TemporalJoin(TemporalJoinSpec),
+    WindowJoin(WindowJoinSpec),
     Unnest(UnnestSpec),
     WindowRank(WindowRankSpec),
     Sink(SinkSpec),
@@ -112,6 +131,14 @@ pub enum OperatorKind {
 }
 
 impl OperatorKind {
+    /// Whether it hands out the late records that it drops.
+    pub fn drops_late(&self) -> bool {
+        match self {
+            OperatorKind::WindowTable(window) => window.window.is_session(),
+            OperatorKind::WindowAggregate(_) | OperatorKind::WindowRank(_) | OperatorKind::WindowJoin(_) => true,
+            _ => false,
+        }
+    }
     /// Whether it has keyed state, and so a share of the job's memory.
     pub fn is_keyed(&self) -> bool {
         match self {
@@ -125,7 +152,8 @@ impl OperatorKind {
             | OperatorKind::TemporalSort(_)
             | OperatorKind::Join(_)
             | OperatorKind::IntervalJoin(_)
-            | OperatorKind::TemporalJoin(_) => true,
+            | OperatorKind::TemporalJoin(_)
+            | OperatorKind::WindowJoin(_) => true,
             _ => false,
         }
     }

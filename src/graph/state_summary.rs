@@ -43,6 +43,20 @@ impl OperatorKind {
                 Some(StateSummary { keeps: "accumulators by window and key", bound: StateBound::EventTime })
             }
             OperatorKind::GroupAggregate(spec) => Some(group_aggregate(spec)),
+            OperatorKind::Join(spec) => {
+                let bound = match (spec.left_ttl_ms, spec.right_ttl_ms) {
+                    (0, _) | (_, 0) => StateBound::Unbounded,
+                    (left, right) => StateBound::TimeToLive(left.max(right)),
+                };
+                Some(StateSummary { keeps: "the rows of both inputs by key", bound })
+            }
+            OperatorKind::IntervalJoin(_) => {
+                Some(StateSummary { keeps: "rows of both inputs by time and key", bound: StateBound::EventTime })
+            }
+            OperatorKind::TemporalJoin(_) => Some(StateSummary {
+                keeps: "waiting rows, and versions of the right input by key",
+                bound: StateBound::EventTime,
+            }),
             OperatorKind::MatchRecognize(pattern) => Some(StateSummary {
                 keeps: "rows that wait for the watermark, and partial matches with their rows",
                 bound: match pattern.within_ms {

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
@@ -59,6 +60,8 @@ pub struct Checkpoints {
     /// In the order of their barriers.
     in_flight: VecDeque<InFlight>,
     known: Shareable,
+    /// See [`Retention::retire`]; read there when it runs.
+    in_use_from: Arc<AtomicU64>,
     /// Failed checkpoints in a row, of this attempt.
     failures: u32,
     /// Event time was moved to its end: what is taken now can only be restored to read nothing more.
@@ -88,6 +91,7 @@ impl Checkpoints {
             queue: VecDeque::new(),
             in_flight: VecDeque::new(),
             known: Shareable { checkpoint_id: 0, files: known },
+            in_use_from: Arc::new(AtomicU64::new(u64::MAX)),
             failures: 0,
             drained: false,
             last_trigger_ms: now_ms(),
@@ -228,6 +232,7 @@ impl Checkpoints {
         if let Some(acknowledgement) = unexpected {
             discard_images(acknowledgement.snapshots);
         }
+        self.note_in_use();
     }
 
     /// A subtask's upload ended.
@@ -286,6 +291,7 @@ impl Checkpoints {
         }
         crash::point("checkpoint-6-published");
         let stops = self.in_flight.pop_front().is_some_and(|f| f.requested.stops);
+        self.note_in_use();
         self.last_end_ms = Some(now_ms());
         (snapshot.status, snapshot.ended_ms) = (SnapshotStatus::Completed, self.last_end_ms);
         if snapshot.kind == SnapshotKind::Checkpoint {
@@ -355,15 +361,21 @@ impl Checkpoints {
         }
     }
 
+    /// Notes from which checkpoint on files are shared by those under way. What begins later shares with the newest
+    /// completed one, which is retained.
+    fn note_in_use(&self) {
+        let from = self.in_flight.iter().filter_map(|f| f.in_use_from).min().unwrap_or(u64::MAX);
+        self.in_use_from.store(from, Ordering::SeqCst);
+    }
+
     /// Step 8, in the background: retires checkpoints beyond the retained number.
     pub fn retire(&self) {
         let (retention, retained, job) =
             (Arc::clone(&self.retention), self.job.settings.checkpointing.retained, self.job.id);
-        // What begins later shares with the newest completed one, which is retained.
-        let in_use_from = self.in_flight.iter().filter_map(|f| f.in_use_from).min().unwrap_or(u64::MAX);
+        let in_use_from = Arc::clone(&self.in_use_from);
         tokio::spawn(async move {
             let mut retention = retention.lock().await;
-            if let Err(error) = retention.retire(retained, in_use_from).await {
+            if let Err(error) = retention.retire(retained, &in_use_from).await {
                 tracing::warn!(job.id = %job, %error, "retiring old checkpoints failed; the next checkpoint tries again");
             }
             if let Err(error) = retention.subsume_claimed(retained).await {
@@ -374,6 +386,7 @@ impl Checkpoints {
 
     async fn abort(&mut self, index: usize, reason: AbortReason) -> Result<Outcome> {
         let Some(aborted) = self.in_flight.remove(index) else { return Ok(Outcome::Waiting) };
+        self.note_in_use();
         let snapshot = aborted.requested.snapshot.clone();
         self.last_end_ms = Some(now_ms());
         if snapshot.kind == SnapshotKind::Checkpoint && reason.reason().counts() {

@@ -13,7 +13,7 @@ use crate::checkpoint::local::LocalFiles;
 use crate::checkpoint::manifest::{Manifest, OperatorState, SubtaskState};
 use crate::checkpoint::pending::{Decision, Pending};
 use crate::checkpoint::upload::{Destination, KnownFiles, upload};
-use crate::checkpoint::{job_prefix, manifest_key, savepoint_prefix};
+use crate::checkpoint::{manifest_key, state_prefix};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
 use crate::id::{OperatorId, SnapshotId};
@@ -149,7 +149,7 @@ impl InFlight {
                 let files = known.files.get(&(id, task.subtask)).filter(|_| shares).cloned().unwrap_or_default();
                 let destination = Destination {
                     store: self.requested.store.clone(),
-                    prefix: format!("{}/{id}-{}", snapshot_prefix(&self.requested.snapshot), task.subtask),
+                    prefix: format!("{}/{id}-{}", state_prefix(&self.requested.snapshot), task.subtask),
                     threads: settings.threads,
                     inline_threshold_bytes: settings.inline_threshold_bytes,
                     progress: self.requested.transfer.transfer(),
@@ -257,16 +257,6 @@ async fn store_part(
     Ok(UploadedPart { operator, state, new_bytes })
 }
 
-/// Keys of a snapshot's own objects start with this.
-fn snapshot_prefix(snapshot: &Snapshot) -> String {
-    match snapshot.kind {
-        SnapshotKind::Checkpoint => {
-            format!("{}/shared/{}-{}", job_prefix(snapshot.job_id), snapshot.attempt, snapshot.checkpoint_id)
-        }
-        SnapshotKind::Savepoint => format!("{}/state", savepoint_prefix(snapshot.id)),
-    }
-}
-
 /// Removes local images that nobody wants.
 pub(super) fn discard_images(snapshots: Vec<(OperatorId, OperatorSnapshot)>) {
     let dirs: Vec<_> = snapshots.into_iter().filter_map(|(_, s)| s.keyed.map(|k| k.dir)).collect();
@@ -285,7 +275,7 @@ pub(super) fn clean_up(snapshot: Snapshot, store: Store, uploads: Vec<JoinHandle
             let _ = upload.await;
         }
         local.forget_one(snapshot.checkpoint_id).await;
-        let prefix = snapshot_prefix(&snapshot);
+        let prefix = state_prefix(&snapshot);
         let removed = async {
             let mut keys: Vec<String> = store.list(&format!("{prefix}/")).await?.into_iter().map(|o| o.key).collect();
             keys.push(manifest_key(

@@ -8,12 +8,16 @@
 //! its lease or attempt gone stops its subtasks at once and writes nothing more; 3. what the user wants (`desired`) is
 //! stored before anything is done about it; 4. one job's failure ends in that job's row and nowhere else.
 
+pub mod action;
 pub mod alarms;
 pub mod attempt;
 pub mod checkpoint_settings;
 pub mod checkpoints;
+pub mod cleaning;
 pub mod command;
 pub mod compatibility;
+pub mod drill;
+pub mod durability;
 mod in_flight;
 pub mod master;
 pub mod operations;
@@ -49,6 +53,7 @@ use crate::runtime::metrics::ExecutionMetrics;
 use crate::state::SharedMemory;
 use crate::storage::Store;
 
+pub use cleaning::FsckRequest;
 pub use command::{Command, SavepointRequest, StopRequest};
 pub use operations::{ExportRequest, ImportRequest};
 pub use preflight::Warning;
@@ -71,6 +76,8 @@ pub struct Context {
     pub transfers: Transfers,
     /// Jobs that run here. A short critical section, never held across an await.
     pub running: Mutex<HashMap<JobId, RunningJob>>,
+    /// Long actions that are done here.
+    pub actions: action::Running,
     /// Wakes the supervisor: there may be a job to run.
     pub wake: Notify,
     /// Wakes those who wait for a snapshot or a job to change.

@@ -10,9 +10,10 @@ use super::preflight::{Warning, check_job};
 use super::restore_point::{RestartRequest, restore_option};
 use super::settings::{SubmitRequest, resolve};
 use super::{Command, Context};
-use crate::checkpoint::retention::{Retention, delete_savepoint, in_use};
+use crate::checkpoint::deletion::delete_job;
+use crate::checkpoint::retention::in_use;
 use crate::clock::now_ms;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{JobId, SnapshotId};
 use crate::metadata::{
     DesiredStatus, Inserted, Job, JobException, JobFilter, JobSettings, JobStatus, Snapshot, SnapshotKind,
@@ -23,8 +24,6 @@ use crate::sql;
 
 /// How often a waiting request looks again without being woken.
 pub(super) const WAIT_STEP: Duration = Duration::from_millis(250);
-/// Savepoints of one job that a deletion looks at.
-const MAX_SAVEPOINTS: u32 = 10_000;
 
 /// See the module text. Cheap to clone.
 #[derive(Clone)]
@@ -225,6 +224,9 @@ impl JobService {
         }
         let from = self.restart_source(job, request).await?;
         if !self.context.metadata.reset_for_restart(job.id, from.as_ref(), now_ms()).await? {
+            if self.context.metadata.job(job.id).await?.desired == DesiredStatus::Deleted {
+                return Err(Error::conflict("job_being_deleted", format!("job {} is being deleted", job.id)));
+            }
             return Err(Error::conflict("job_not_terminal", format!("job {} is running again already", job.id)));
         }
         self.context.wake.notify_one();
@@ -239,32 +241,14 @@ impl JobService {
                 format!("job {} is {}; cancel or stop it first", job.id, job.status),
             ));
         }
-        let mut doomed = Vec::new();
-        if with_savepoints {
-            doomed = self
-                .context
-                .metadata
-                .list_snapshots(job.id, Some(SnapshotKind::Savepoint), None, MAX_SAVEPOINTS)
-                .await?;
-            if let Some(pinned) = doomed.iter().find(|s| s.details.pinned) {
-                return Err(Error::conflict(
-                    "savepoint_pinned",
-                    format!("savepoint {} of job {} is pinned: unpin it before you delete it", pinned.id, job.id),
-                ));
-            }
-        }
         let holders = self.context.metadata.holders_of_job(job.id).await?;
         if !holders.is_empty() {
             return Err(in_use(&format!("a snapshot of job {}", job.id), &holders));
         }
-        // The row first, by compare-and-set: a restart at the same moment must find either the whole job or none.
-        self.context.metadata.delete_job(job.id).await?;
-        for savepoint in doomed.iter().filter(|s| s.status == SnapshotStatus::Completed) {
-            if let Err(error) = delete_savepoint(&self.context.metadata, &self.context.store, savepoint).await {
-                tracing::warn!(job.id = %job.id, location = savepoint.location, %error, "deleting a savepoint failed");
-            }
-        }
-        Retention::new(self.context.metadata.clone(), self.context.store.clone(), job.id).delete_all().await
+        delete_job(&self.context.metadata, &self.context.store, job.id, with_savepoints, now_ms()).await.map_err(|e| {
+            let begun = "; the deletion has begun and is finished by itself when the store answers";
+            if e.kind == ErrorKind::Unavailable { Error { message: e.message.clone() + begun, ..e } } else { e }
+        })
     }
 
     /// A page of a job's snapshots, newest first, before the given checkpoint id.

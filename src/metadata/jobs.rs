@@ -219,34 +219,6 @@ impl Metadata {
         convert(rows)
     }
 
-    /// Deletes an ended job's row with its checkpoints' rows, failures, labels and idempotency keys; the objects of its
-    /// checkpoints are the caller's business. Completed savepoints stay, without a job. `job_not_terminal` if it has not
-    /// ended.
-    pub async fn delete_job(&self, id: JobId) -> Result<()> {
-        const SQL: &str = concat!("DELETE FROM jobs WHERE id = $1 AND status IN ", terminal!());
-        // By their origin: the job's deletion has just taken away their reference. Imported ones never had one.
-        const SNAPSHOTS: &str = "DELETE FROM snapshots WHERE origin_job_id = $1 AND job_id IS NULL AND imported_from IS NULL AND (kind = 'CHECKPOINT' OR status IN ('IN_PROGRESS', 'FAILED'))";
-        let id_text = id.to_string();
-        let deleted = self
-            .run("deleting a job", async {
-                on!(self, p => {
-                    let mut tx = p.begin_with(self.begin()).await?;
-                    let deleted = sqlx::query(SQL).bind(&id_text).execute(&mut *tx).await?.rows_affected();
-                    if deleted > 0 {
-                        sqlx::query(SNAPSHOTS).bind(&id_text).execute(&mut *tx).await?;
-                    }
-                    tx.commit().await?;
-                    Ok(deleted)
-                })
-            })
-            .await?;
-        if deleted > 0 {
-            return Ok(());
-        }
-        let job = self.job(id).await?;
-        Err(Error::conflict("job_not_terminal", format!("job {id} is {}: cancel it first", job.status)))
-    }
-
     /// Jobs that should run or be cancelled and that nobody else holds, oldest first, without those in `skip` (the
     /// ones this process runs already): to be taken with [`Metadata::acquire_job`]. Ids only, so that a row that
     /// cannot be read does not keep the others from running.

@@ -163,13 +163,13 @@ impl Metadata {
         Ok(changed > 0)
     }
 
-    /// Makes an ended job ready to run again; false if it has not ended (or does not exist). `job_name_taken` if
-    /// another job took its name. `from` names the snapshot to go on from; without it, the one that an earlier restart
+    /// Makes an ended job ready to run again; false if it has not ended, is being deleted, or does not exist.
+    /// `job_name_taken` if another job took its name. `from` names the snapshot to go on from; without it, the one that an earlier restart
     /// named and that nothing was made from yet stays named.
     pub async fn reset_for_restart(&self, id: JobId, from: Option<&RestoreSource>, now_ms: i64) -> Result<bool> {
         const SQL: &str = concat!(
             "UPDATE jobs SET status = 'CREATED', desired = 'RUNNING', owner = NULL, lease_until_ms = 0, ended_ms = NULL, updated_ms = $2, ",
-            "restart_from = COALESCE($3, restart_from) WHERE id = $1 AND status IN ",
+            "restart_from = COALESCE($3, restart_from) WHERE id = $1 AND desired <> 'DELETED' AND status IN ",
             terminal!()
         );
         let from = from.map(|f| to_json("restart_from", f)).transpose()?;

@@ -23,6 +23,8 @@ macro_rules! on {
     };
 }
 
+mod actions;
+mod cleaning;
 mod database_error;
 mod exceptions;
 mod holds;
@@ -47,6 +49,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 
 use crate::error::{Error, Result};
 
+pub use actions::ACTIONS_KEPT;
+pub use cleaning::JobState;
 pub use jobs::{Inserted, JobFilter};
 pub use lease::Lease;
 use model::text_enum;

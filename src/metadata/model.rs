@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::graph::JobGraph;
-use crate::id::{JobId, OperationId, SnapshotId};
+use crate::id::{ActionId, JobId, OperationId, SnapshotId};
 
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
@@ -72,7 +72,17 @@ text_enum! {
         /// The savepoint to stop with is published; only the end is missing.
         Stopped = "STOPPED",
         Canceled = "CANCELED",
+        /// It has ended, and its objects and then its row are being deleted; nothing starts it again.
+        Deleted = "DELETED",
     }
+}
+text_enum! {
+    /// What a recorded action does.
+    ActionKind { Fsck = "FSCK", Drill = "DRILL" }
+}
+text_enum! {
+    /// A recorded action's life.
+    ActionStatus { Running = "RUNNING", Completed = "COMPLETED", Failed = "FAILED" }
 }
 text_enum! {
     /// Kind of a snapshot.
@@ -491,4 +501,22 @@ impl std::fmt::Display for FailedTask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({}/{})", self.vertex, self.subtask + 1, self.parallelism)
     }
+}
+
+/// A long action of the service: recorded before it begins, with its report for good.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    pub id: ActionId,
+    pub kind: ActionKind,
+    /// The job that it is about, if it is about one.
+    pub job_id: Option<JobId>,
+    /// The instance that does it.
+    pub owner: String,
+    pub status: ActionStatus,
+    pub started_ms: i64,
+    pub ended_ms: Option<i64>,
+    /// What it found; of a completed one.
+    pub report: Option<serde_json::Value>,
+    /// Why it failed.
+    pub failure: Option<Error>,
 }

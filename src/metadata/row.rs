@@ -4,9 +4,9 @@
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::id::{JobId, SnapshotId};
+use crate::id::{ActionId, JobId, SnapshotId};
 
-use super::model::{Job, JobException, SavepointOperation, Snapshot, SnapshotDetails};
+use super::model::{Action, Job, JobException, SavepointOperation, Snapshot, SnapshotDetails};
 
 /// The columns of [`JobRow`]; a macro, so that `concat!` can use it.
 macro_rules! job_columns {
@@ -26,13 +26,19 @@ macro_rules! operation_columns {
         "id, snapshot_id, kind, status, owner, request, bytes_done, bytes_total, result, failure, started_ms, updated_ms, ended_ms"
     };
 }
+/// The columns of [`ActionRow`].
+macro_rules! action_columns {
+    () => {
+        "id, kind, job_id, owner, status, started_ms, ended_ms, report, failure"
+    };
+}
 /// The statuses for which [`super::JobStatus::is_terminal`] holds, literally as in the partial indexes.
 macro_rules! terminal {
     () => {
         "('CANCELED', 'FAILED', 'FINISHED')"
     };
 }
-pub(super) use {job_columns, operation_columns, snapshot_columns, terminal};
+pub(super) use {action_columns, job_columns, operation_columns, snapshot_columns, terminal};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct JobRow {
@@ -105,6 +111,19 @@ pub(super) struct ExceptionRow {
     at_ms: i64,
     error: String,
     task: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct ActionRow {
+    id: String,
+    kind: String,
+    job_id: Option<String>,
+    owner: String,
+    status: String,
+    started_ms: i64,
+    ended_ms: Option<i64>,
+    report: Option<String>,
+    failure: Option<String>,
 }
 
 /// Names a row in an error.
@@ -217,6 +236,24 @@ impl TryFrom<ExceptionRow> for JobException {
             at_ms: row.at_ms,
             error: name.json("error", &row.error)?,
             task: row.task.map(|text| name.json("task", &text)).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<ActionRow> for Action {
+    type Error = Error;
+    fn try_from(row: ActionRow) -> Result<Action> {
+        let name = RowName("action", &row.id);
+        Ok(Action {
+            id: name.text::<ActionId>("id", &row.id)?,
+            kind: name.text("kind", &row.kind)?,
+            job_id: row.job_id.as_deref().map(|id| name.text("job_id", id)).transpose()?,
+            status: name.text("status", &row.status)?,
+            started_ms: row.started_ms,
+            ended_ms: row.ended_ms,
+            report: row.report.as_deref().map(|text| name.json("report", text)).transpose()?,
+            failure: row.failure.as_deref().map(|text| name.json("failure", text)).transpose()?,
+            owner: row.owner,
         })
     }
 }

@@ -17,6 +17,7 @@ mod harness;
 pub mod join;
 pub mod keep_first;
 pub mod key_hasher;
+pub mod late;
 pub mod match_recognize;
 pub mod replicate;
 pub mod session;
@@ -30,6 +31,7 @@ pub mod unnest;
 pub mod window;
 pub mod window_aggregate;
 pub mod window_buffer;
+pub mod window_join;
 pub mod window_rank;
 pub mod window_table;
 
@@ -51,6 +53,15 @@ pub trait Collector {
     fn batch(&mut self, batch: RecordBatch) -> Result<()>;
     /// Passes event time on; never decreasing.
     fn watermark(&mut self, watermark: Watermark) -> Result<()>;
+    /// Whether anybody reads late records.
+    fn wants_late(&self) -> bool {
+        false
+    }
+    /// Takes late records ([`crate::graph::late_schema`]).
+    fn late(&mut self, records: RecordBatch) -> Result<()> {
+        let _ = records;
+        Ok(())
+    }
 }
 
 /// What an operator adds to a snapshot.

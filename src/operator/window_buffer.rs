@@ -17,6 +17,9 @@ use crate::state::row_codec::RowCodec;
 use crate::state::time_buffer::{TimeBuffer, in_time};
 use crate::types::Schema;
 
+/// Rows in time, their instants, late rows.
+pub type InTime = (RecordBatch, Vec<i64>, Option<RecordBatch>);
+
 /// See the module text.
 pub struct WindowBuffer {
     buffer: TimeBuffer,
@@ -47,8 +50,8 @@ impl WindowBuffer {
         })
     }
 
-    /// The rows that are not late, with the instants at which their windows are over, and the number of those that are.
-    pub fn in_time(&self, batch: RecordBatch, watermark: Watermark) -> Result<(RecordBatch, Vec<i64>, u64)> {
+    /// The rows that are not late, with the instants at which their windows are over, and those that are.
+    pub fn in_time(&self, batch: RecordBatch, watermark: Watermark) -> Result<InTime> {
         let mut last = (i64::MIN, i64::MIN);
         let mut times = to_ms(batch.column(self.window_end))?;
         for time in &mut times {
@@ -57,10 +60,11 @@ impl WindowBuffer {
             }
             *time = last.1;
         }
-        let Some(rows) = in_time(&times, watermark) else { return Ok((batch, times, 0)) };
-        let late = u64::try_from(times.len() - rows.len()).unwrap_or(u64::MAX);
+        let Some(rows) = in_time(&times, watermark) else { return Ok((batch, times, None)) };
+        let late = (0u32..).zip(&times).filter(|(_, time)| **time <= watermark).map(|(row, _)| row);
+        let late = take_record_batch(&batch, &UInt32Array::from_iter_values(late))?;
         let times = rows.iter().map(|row| times[*row as usize]).collect();
-        Ok((take_record_batch(&batch, &UInt32Array::from(rows))?, times, late))
+        Ok((take_record_batch(&batch, &UInt32Array::from(rows))?, times, Some(late)))
     }
 
     /// Takes rows, with the instants at which their windows are over.

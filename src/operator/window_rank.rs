@@ -14,6 +14,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use super::event_time::TimeShift;
+use super::late::LateRecords;
 use super::window_buffer::WindowBuffer;
 use super::{Collector, Operator, OperatorMetrics, OperatorSnapshot, Watermark};
 use crate::connector::MAX_BATCH_ROWS;
@@ -36,6 +37,7 @@ pub struct WindowRankOperator {
     budget_bytes: usize,
     output: SchemaRef,
     watermark: Watermark,
+    late: LateRecords,
     late_records_dropped: u64,
 }
 
@@ -62,6 +64,7 @@ impl WindowRankOperator {
             budget_bytes: context.memory_budget_bytes,
             output: output.to_arrow(),
             watermark,
+            late: LateRecords::new("WindowRank", input),
             late_records_dropped: 0,
         })
     }
@@ -84,9 +87,12 @@ impl WindowRankOperator {
 }
 
 impl Operator for WindowRankOperator {
-    fn process(&mut self, _input: usize, batch: RecordBatch, _out: &mut dyn Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut dyn Collector) -> Result<()> {
         let (batch, times, late) = self.buffer.in_time(batch, self.watermark)?;
-        self.late_records_dropped += late;
+        if let Some(late) = late {
+            self.late_records_dropped += late.num_rows() as u64;
+            self.late.emit(&late, self.watermark, out)?;
+        }
         let mut kept: Vec<u32> =
             self.ranking.rank(batch.columns(), batch.num_rows())?.into_iter().map(|(row, _)| row).collect();
         if kept.len() == batch.num_rows() {

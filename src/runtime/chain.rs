@@ -67,6 +67,12 @@ impl Collector for Downstream<'_> {
     fn batch(&mut self, batch: RecordBatch) -> Result<()> {
         self.input(0, batch)
     }
+    fn wants_late(&self) -> bool {
+        self.outputs.wants_late()
+    }
+    fn late(&mut self, records: RecordBatch) -> Result<()> {
+        self.outputs.late(&records)
+    }
     fn watermark(&mut self, watermark: Watermark) -> Result<()> {
         match self.links.split_first_mut() {
             None => self.outputs.watermark(watermark),

@@ -51,6 +51,8 @@ pub enum Partitioner {
 pub struct Output {
     pub senders: Vec<Sender<Element>>,
     pub partitioner: Partitioner,
+    /// Whether it carries late records.
+    pub late: bool,
 }
 
 /// All edges that leave a subtask.
@@ -61,14 +63,28 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Sends rows along every edge.
+    /// Sends rows along every edge of the output.
     pub fn batch(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
         TaskMetrics::add(&self.metrics.records_out, batch.num_rows() as u64);
+        self.send(batch, false)
+    }
+
+    /// Whether there is an edge for late records.
+    pub fn wants_late(&self) -> bool {
+        self.edges.iter().any(|edge| edge.late)
+    }
+
+    /// Sends late records along the edges for them.
+    pub fn late(&mut self, records: &RecordBatch) -> Result<()> {
+        self.send(records, true)
+    }
+
+    fn send(&mut self, batch: &RecordBatch, late: bool) -> Result<()> {
         let Outputs { edges, cancel, metrics } = self;
-        for edge in edges {
+        for edge in edges.iter_mut().filter(|edge| edge.late == late) {
             match &mut edge.partitioner {
                 Partitioner::Single => send(&edge.senders[0], Element::Batch(batch.clone()), cancel, metrics)?,
                 Partitioner::RoundRobin { next } => {

@@ -21,7 +21,7 @@ use super::{Barrier, CHANNEL_CAPACITY, Control, Element, TaskEvent, TaskId};
 use crate::connector::{self, SplitState, TaskContext};
 use crate::error::{Error, Result};
 use crate::expr::EvalContext;
-use crate::graph::{COLLECT, Exchange, JobGraph, OperatorKind, OperatorSpec, SinkSpec, key_group};
+use crate::graph::{COLLECT, Edge, Exchange, JobGraph, OperatorKind, OperatorSpec, SinkSpec, key_group, late_schema};
 use crate::id::{JobId, OperatorId};
 use crate::operator::Operator;
 use crate::operator::calc::CalcOperator;
@@ -34,10 +34,12 @@ use crate::operator::key_hasher::KeyHasher;
 use crate::operator::match_recognize::MatchRecognizeOperator;
 use crate::operator::replicate::ReplicateOperator;
 use crate::operator::session::SessionAggregateOperator;
+use crate::operator::session::rows::SessionTableOperator;
 use crate::operator::temporal_sort::TemporalSortOperator;
 use crate::operator::top_n::TopNOperator;
 use crate::operator::unnest::UnnestOperator;
 use crate::operator::window_aggregate::WindowAggregateOperator;
+use crate::operator::window_join::WindowJoinOperator;
 use crate::operator::window_rank::WindowRankOperator;
 use crate::operator::window_table::WindowTableOperator;
 use crate::state::{RestoredState, SharedMemory, StateContext};
@@ -251,7 +253,7 @@ fn connect(spec: &ExecutionSpec, parallelisms: &[usize]) -> Result<Wires> {
                 Exchange::Forward if senders.len() > 1 => Partitioner::RoundRobin { next: sender % to },
                 _ => Partitioner::Single,
             };
-            outputs[first[edge.from] + sender].push(Output { senders, partitioner });
+            outputs[first[edge.from] + sender].push(Output { senders, partitioner, late: edge.late });
         }
     }
     Ok((inputs, outputs))
@@ -289,7 +291,8 @@ fn two<'s>(inputs: &[&'s Schema]) -> Result<[&'s Schema; 2]> {
 /// The columns of each input of a vertex.
 fn inputs_of(graph: &JobGraph, vertex: usize) -> Result<Vec<&Schema>> {
     let of = |input: usize| graph.edges.iter().find(|e| e.to == vertex && e.input == input);
-    (0..).map_while(of).map(|edge| output_of(graph, edge.from)).collect()
+    let columns = |edge: &Edge| if edge.late { Ok(late_schema()) } else { output_of(graph, edge.from) };
+    (0..).map_while(of).map(columns).collect()
 }
 
 /// The body of a subtask thread: whatever happens inside ends as at most one event.
@@ -471,6 +474,10 @@ impl Opener<'_> {
                 Box::new(CurrentWatermarkOperator::new(calc, width, &operator.output, &self.context)?)
             }
             OperatorKind::Calc(calc) => Box::new(CalcOperator::new(calc, &operator.output, &self.context)?),
+            OperatorKind::WindowTable(window) if window.window.is_session() => {
+                let (state, restored) = (self.state_context(operator), self.operator_state(operator.id));
+                Box::new(SessionTableOperator::open(window, input, &operator.output, &state, restored, &self.context)?)
+            }
             OperatorKind::WindowTable(window) => {
                 Box::new(WindowTableOperator::new(window, &operator.output, &self.context)?)
             }
@@ -526,6 +533,11 @@ impl Opener<'_> {
             OperatorKind::Expand(expand) => Box::new(ExpandOperator::new(expand, &operator.output, &self.context)?),
             OperatorKind::Replicate(replicate) => Box::new(ReplicateOperator::new(replicate)),
             OperatorKind::Unnest(unnest) => Box::new(UnnestOperator::new(unnest, &operator.output, &self.context)?),
+            OperatorKind::WindowJoin(join) => {
+                let (state, restored) = (self.state_context(operator), self.operator_state(operator.id));
+                let (inputs, output) = (two(inputs)?, &operator.output);
+                Box::new(WindowJoinOperator::open(join, inputs, output, &state, restored, &self.context)?)
+            }
             OperatorKind::Join(join) => {
                 let state = self.state_context(operator);
                 Box::new(JoinOperator::open(join, two(inputs)?, &operator.output, &self.context, &state)?)

@@ -1,10 +1,14 @@
 //! Figures of running subtasks: written by the subtask without locks (but a few times for each checkpoint), read by the API at any time.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::TaskId;
 use crate::clock::now_ms;
+
+/// Barriers that a source remembers: more than there are checkpoints between two completed ones, unless very many fail.
+const MAX_BARRIERS: usize = 256;
 
 /// One subtask's figures; names as in Flink's metric reference.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub struct TaskMetrics {
     /// Time spent waiting for a full output channel, µs.
     pub back_pressured_us: AtomicU64,
     pub state_memory_bytes: AtomicU64,
+    /// Of a source: by checkpoint id, how many records came before its barrier. A short critical section, once a barrier.
+    barriers: Mutex<VecDeque<(u64, u64)>>,
     /// Since when it waits for a full output channel, ms since the epoch; `i64::MIN` = it does not.
     pub blocked_since_ms: AtomicI64,
     checkpoint: Mutex<(CheckpointPhase, i64)>,
@@ -63,6 +69,7 @@ impl TaskMetrics {
             back_pressured_us: AtomicU64::new(0),
             state_memory_bytes: AtomicU64::new(0),
             blocked_since_ms: AtomicI64::new(i64::MIN),
+            barriers: Mutex::default(),
             checkpoint: Mutex::new((CheckpointPhase::Barrier, i64::MIN)),
         })
     }
@@ -78,6 +85,24 @@ impl TaskMetrics {
     pub fn is_blocked(&self) -> bool {
         self.blocked_since_ms.load(Ordering::Relaxed) != i64::MIN
     }
+    /// Notes that a source emits a checkpoint's barrier now.
+    pub fn note_barrier(&self, checkpoint_id: u64) {
+        if let Ok(mut barriers) = self.barriers.lock() {
+            if barriers.len() == MAX_BARRIERS {
+                barriers.pop_front();
+            }
+            barriers.push_back((checkpoint_id, self.records_in.load(Ordering::Relaxed)));
+        }
+    }
+    /// Records that a source has read since a checkpoint's barrier; since the attempt's start, if the checkpoint is not
+    /// this attempt's.
+    pub fn records_after(&self, checkpoint_id: Option<u64>) -> u64 {
+        let at = checkpoint_id.and_then(|id| {
+            let barriers = self.barriers.lock().ok()?;
+            barriers.iter().rev().find(|(barrier, _)| *barrier == id).map(|(_, records)| *records)
+        });
+        self.records_in.load(Ordering::Relaxed).saturating_sub(at.unwrap_or(0))
+    }
     /// Adds to a counter that only this subtask writes.
     pub fn add(counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Ordering::Relaxed);
@@ -88,4 +113,25 @@ impl TaskMetrics {
 #[derive(Debug, Clone, Default)]
 pub struct ExecutionMetrics {
     pub tasks: Vec<Arc<TaskMetrics>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_after_a_barrier_are_those_that_a_crash_would_read_again() {
+        let metrics = TaskMetrics::new(TaskId { vertex: 0, subtask: 0 }, "source");
+        let read = |n| TaskMetrics::add(&metrics.records_in, n);
+        read(10);
+        assert_eq!(metrics.records_after(Some(7)), 10, "the checkpoint is an earlier attempt's");
+        metrics.note_barrier(8);
+        read(5);
+        metrics.note_barrier(9);
+        read(2);
+        assert_eq!([None, Some(7), Some(8), Some(9)].map(|id| metrics.records_after(id)), [17, 17, 7, 2]);
+        (10..1_000).for_each(|id| metrics.note_barrier(id));
+        assert_eq!(metrics.barriers.lock().unwrap().len(), MAX_BARRIERS);
+        assert_eq!(metrics.records_after(Some(999)), 0);
+    }
 }

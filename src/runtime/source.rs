@@ -230,6 +230,7 @@ impl SourceDriver {
 
     /// Takes the snapshots of the whole chain, whose barrier has been sent.
     pub fn snapshots(&mut self, barrier: Barrier, chain: &mut Chain) -> Result<Vec<(OperatorId, OperatorSnapshot)>> {
+        chain.metrics.note_barrier(barrier.checkpoint_id);
         let mut snapshots = vec![self.snapshot()?];
         snapshots.extend(chain.snapshot(barrier.checkpoint_id)?);
         Ok(snapshots)

@@ -27,6 +27,8 @@ pub(super) enum Shape {
 
 /// `table.exec.source.idle-timeout`.
 pub const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
+/// `late-records.table`: the table to which the late records of all operators are written.
+pub const LATE_RECORDS_TABLE: &str = "late-records.table";
 /// `table.exec.state.ttl`: how long state is kept after it was last written to.
 pub const STATE_TTL: &str = "table.exec.state.ttl";
 /// `table.exec.mini-batch.enabled`: whether aggregates emit one change per group and batch.
@@ -81,6 +83,7 @@ const KNOWN: &[(&str, Shape)] = &[
     (STUCK_AFTER, Shape::Duration),
     (TIME_ZONE, Shape::TimeZone),
     (IDLE_TIMEOUT, Shape::Duration),
+    (LATE_RECORDS_TABLE, Shape::Text),
     (STATE_TTL, Shape::Duration),
     (MINI_BATCH, Shape::OneOf(&["true", "false"])),
     // A bundle here is a batch, which waits for nothing.

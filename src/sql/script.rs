@@ -4,10 +4,10 @@ use sqlparser::ast as sp;
 
 use super::ast::{Insert, Position, PositionedStatement, Statement};
 use super::catalog::Catalog;
-use super::planner::insert::{bind_collect, bind_insert};
+use super::planner::insert::{bind_collect, bind_insert, bind_late};
 use super::planner::query::QueryBinder;
 use super::planner::{self, Environment, SinkQuery, place};
-use super::{CheckReport, CheckedStatement, Planned, explain, parser};
+use super::{CheckReport, CheckedStatement, Planned, explain, options, parser};
 use crate::error::{Error, Result};
 use crate::graph::JobGraph;
 use crate::types::Schema;
@@ -166,14 +166,23 @@ impl<'a> Session<'a> {
             Statement::StatementSet(inserts) => inserts,
             _ => return Err(place::error("sql_unsupported", "only queries and INSERTs can be explained", at)),
         };
-        let mut queries = Vec::with_capacity(inserts.len());
+        let mut queries = Vec::with_capacity(inserts.len() + 1);
         for insert in &inserts {
             queries.push(bind_insert(insert, &self.catalog, self.environment, at)?.0);
         }
+        queries.extend(self.late()?);
         Ok(explain(&planner::build(queries, &self.catalog, self.environment)?))
     }
 
-    fn finish(self) -> Result<Planned> {
+    /// The sink of late records, if the script asks for one.
+    fn late(&self) -> Result<Option<SinkQuery>> {
+        let Some(table) = self.catalog.options.get(options::LATE_RECORDS_TABLE) else { return Ok(None) };
+        bind_late(table, &self.catalog, Position { line: 1, column: 1 }).map(Some)
+    }
+
+    fn finish(mut self) -> Result<Planned> {
+        let late = self.late()?;
+        self.queries.extend(late);
         let mut sinks: Vec<String> = Vec::new();
         for query in &self.queries {
             let table = &query.sink.connector.table;

@@ -17,6 +17,7 @@
 
 pub mod backend;
 pub mod canonical;
+pub mod inspect;
 pub mod integers;
 pub mod key_codec;
 pub mod key_table;

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::id::InstanceId;
 
+use super::device;
 use super::store_error::{file_corrupt, from_file, from_folder, missing, occupied};
 use super::{PutOutcome, Stored};
 
@@ -232,51 +233,13 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 /// Whether the folder lies on a file system that keeps its files in memory; false where that cannot be told.
 pub(super) fn is_in_memory(folder: &Path) -> bool {
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| {
-        file_system_of(folder, &mounts).is_some_and(|kind| matches!(kind.as_str(), "tmpfs" | "ramfs" | "devtmpfs"))
+        device::find(folder, &mounts).is_some_and(|d| matches!(d.file_system.as_str(), "tmpfs" | "ramfs" | "devtmpfs"))
     })
-}
-
-/// The type of the file system that holds `folder`: of its longest mount point, the last one mounted there. Format:
-/// proc(5), `/proc/pid/mountinfo`.
-fn file_system_of(folder: &Path, mounts: &str) -> Option<String> {
-    let mut best: Option<(usize, &str)> = None;
-    for line in mounts.lines() {
-        let (Some(point), Some((_, after))) = (line.split(' ').nth(4), line.split_once(" - ")) else { continue };
-        let Some(kind) = after.split(' ').next() else { continue };
-        let point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");
-        if folder.starts_with(&point) && best.is_none_or(|(length, _)| point.len() >= length) {
-            best = Some((point.len(), kind));
-        }
-    }
-    best.map(|(_, kind)| kind.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_longest_mount_point_holds_a_folder() {
-        let mounts = "\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-30 22 0:25 / /dev/shm rw,nosuid - tmpfs tmpfs rw
-31 22 0:26 / /with\\040space rw - ramfs none rw
-32 22 0:27 / /twice rw - ext4 /dev/b rw
-33 22 0:28 / /twice rw master:7 propagate_from:2 - tmpfs none rw
-nonsense
-";
-        let cases = [
-            ("/data", Some("ext4")),
-            ("/dev/shm/x/y", Some("tmpfs")),
-            ("/dev/shmx", Some("ext4")),
-            ("/with space/a", Some("ramfs")),
-            ("/twice", Some("tmpfs")),
-            ("relative", None),
-        ];
-        for (folder, expected) in cases {
-            assert_eq!(file_system_of(Path::new(folder), mounts).as_deref(), expected, "{folder}");
-        }
-    }
 
     #[test]
     fn only_old_staging_files_are_swept() {

@@ -13,8 +13,12 @@
 //! `Corrupt` for callers that know it was there; wrong bytes are `Corrupt` (`object_corrupt`). Messages name the
 //! operation and the object. A call that failed as unavailable may have had its effect: repeat it.
 
+mod device;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod key;
 mod local;
+mod meter;
 mod open;
 mod requests;
 mod store_error;
@@ -35,6 +39,7 @@ use crate::id::InstanceId;
 use local::LocalFolder;
 use store_error::{from_read, from_write};
 
+pub use device::{Device, device_of};
 pub use requests::RequestCounts;
 pub use store_error::missing_is_corrupt;
 
@@ -98,12 +103,22 @@ impl Store {
     /// Stores an object unless there is one with this key.
     pub async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<PutOutcome> {
         let path = self.path(key)?;
+        let transfer = self.requests.uploads.start();
+        let size = bytes.len() as u64;
+        let outcome = self.put_bytes(key, &path, bytes).await?;
+        if outcome == PutOutcome::Created {
+            transfer.done(size);
+        }
+        Ok(outcome)
+    }
+
+    async fn put_bytes(&self, key: &str, path: &object_store::path::Path, bytes: Bytes) -> Result<PutOutcome> {
         self.requests.put();
         if let Some(local) = &self.local {
             return local.put_if_absent(key, bytes).await;
         }
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.objects.put_opts(&path, PutPayload::from_bytes(bytes.clone()), options).await {
+        match self.objects.put_opts(path, PutPayload::from_bytes(bytes.clone()), options).await {
             Ok(_) => Ok(PutOutcome::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(PutOutcome::Exists),
             // Conditional puts are not repeated below: the answer may be lost, and a server that refuses a large body
@@ -121,13 +136,16 @@ impl Store {
     /// (`object_exists`).
     pub async fn put_file(&self, key: &str, file: &Path, expected_sha256: Option<&str>) -> Result<Stored> {
         let path = self.path(key)?;
-        match &self.local {
+        let transfer = self.requests.uploads.start();
+        let stored = match &self.local {
             Some(local) => {
                 self.requests.put();
                 local.put_file(key, file, expected_sha256).await
             }
             None => self.upload(key, &path, file, expected_sha256).await,
-        }
+        }?;
+        transfer.done(stored.bytes);
+        Ok(stored)
     }
 
     /// Reads an object of at most [`MAX_OBJECT_IN_MEMORY_BYTES`].
@@ -135,19 +153,23 @@ impl Store {
         let path = self.path(key)?;
         let read = |e| from_read("reading", &self.uri_of(key), e);
         self.requests.get();
+        let transfer = self.requests.downloads.start();
         let result = self.objects.get(&path).await.map_err(read)?;
         if result.meta.size > MAX_OBJECT_IN_MEMORY_BYTES {
             let message =
                 format!("{} has {} bytes: too many to be what was expected", self.uri_of(key), result.meta.size);
             return Err(Error::corrupt("object_corrupt", message));
         }
-        result.bytes().await.map_err(read)
+        let bytes = result.bytes().await.map_err(read)?;
+        transfer.done(bytes.len() as u64);
+        Ok(bytes)
     }
 
     /// Reads an object to a local file (replaced; its folders are created), which has the expected length and SHA-256
     /// when this returns; on a mismatch (`object_corrupt`) the file is removed. The file is not synced.
     pub async fn get_to_file(&self, key: &str, file: &Path, expected_bytes: u64, expected_sha256: &str) -> Result<()> {
         let path = self.path(key)?;
+        let transfer = self.requests.downloads.start();
         let found = match &self.local {
             Some(local) => {
                 self.requests.get();
@@ -156,7 +178,10 @@ impl Store {
             None => self.download(key, &path, file, expected_bytes).await,
         };
         let found = match found {
-            Ok(found) if found.bytes == expected_bytes && found.sha256 == expected_sha256 => return Ok(()),
+            Ok(found) if found.bytes == expected_bytes && found.sha256 == expected_sha256 => {
+                transfer.done(found.bytes);
+                return Ok(());
+            }
             Ok(found) => Err(Error::corrupt(
                 "object_corrupt",
                 format!(
@@ -226,6 +251,15 @@ impl Store {
         }
     }
 
+    /// The length of an object, if there is one with this key.
+    pub async fn length(&self, key: &str) -> Result<Option<u64>> {
+        match self.objects.head(&self.path(key)?).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(from_read("looking for", &self.uri_of(key), e)),
+        }
+    }
+
     /// Whether there is an object with this key.
     pub async fn exists(&self, key: &str) -> Result<bool> {
         self.requests.get();
@@ -234,6 +268,11 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(e) => Err(from_read("looking for", &self.uri_of(key), e)),
         }
+    }
+
+    /// How fast bytes were written and read lately, bytes per second; none before enough of them were.
+    pub fn rates(&self) -> (Option<u64>, Option<u64>) {
+        (self.requests.uploads.rate(), self.requests.downloads.rate())
     }
 
     /// Requests sent since the store was opened, by this handle and its clones.

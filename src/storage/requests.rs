@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::meter::Meter;
+
 /// Objects of one bulk deletion; S3's limit.
 const DELETE_BATCH: u64 = 1_000;
 
@@ -24,6 +26,8 @@ pub(super) struct Requests {
     gets: AtomicU64,
     lists: AtomicU64,
     deletes: AtomicU64,
+    pub(super) uploads: Meter,
+    pub(super) downloads: Meter,
 }
 
 impl Requests {

@@ -113,17 +113,20 @@ impl Store {
     /// The object that is there is as good as the one to be stored if it has the same bytes.
     async fn same_or_occupied(&self, key: &str, path: &ObjectPath, stored: Stored) -> Result<Stored> {
         let there = self.objects.head(path).await.map_err(|e| from_read("reading", &self.uri_of(key), e))?;
-        if there.size == stored.bytes {
-            let mut hasher = Sha256::new();
-            let mut ranges = self.ranges(key, path, there.size);
-            while let Some(part) = ranges.next().await {
-                hasher.update(&part?);
-            }
-            if hex::encode(hasher.finalize()) == stored.sha256 {
-                return Ok(stored);
-            }
+        if there.size == stored.bytes && self.hash_ranges(key, path, there.size).await? == stored {
+            return Ok(stored);
         }
         Err(occupied(&self.uri_of(key)))
+    }
+
+    /// The SHA-256 of an object of this length.
+    pub(super) async fn hash_ranges(&self, key: &str, path: &ObjectPath, bytes: u64) -> Result<Stored> {
+        let mut hasher = Sha256::new();
+        let mut ranges = self.ranges(key, path, bytes);
+        while let Some(part) = ranges.next().await {
+            hasher.update(&part?);
+        }
+        Ok(Stored { bytes, sha256: hex::encode(hasher.finalize()) })
     }
 
     /// Reads an object to a file; returns what it wrote, which may differ from what is expected.
@@ -161,12 +164,7 @@ impl Store {
     /// Reads an object through; see [`Store::digest`].
     pub(super) async fn digest_remote(&self, key: &str, path: &ObjectPath) -> Result<Stored> {
         let there = self.objects.head(path).await.map_err(|e| from_read("reading", &self.uri_of(key), e))?;
-        let mut hasher = Sha256::new();
-        let mut ranges = self.ranges(key, path, there.size);
-        while let Some(part) = ranges.next().await {
-            hasher.update(&part?);
-        }
-        Ok(Stored { bytes: there.size, sha256: hex::encode(hasher.finalize()) })
+        self.hash_ranges(key, path, there.size).await
     }
 
     /// The object's bytes in ranges, in order, a few requested ahead.

@@ -182,8 +182,11 @@ async fn a_crash_at_any_step_of_a_checkpoint_is_repaired() {
             let dir = tempfile::tempdir().unwrap();
             let places = Places::embedded(dir.path());
             let out = dir.path().join("out");
+            // Long enough for the seven checkpoints of a fourth retirement on a busy machine.
+            let rate = if passage == 1 { 30_000 } else { 7_500 };
             let server = Server::start_with(&places, &[("HOLDFAST_CRASH_AT", &format!("{step}:{passage}"))]);
-            let body = json!({ "name": "count", "sql": counting_sql(ROWS, Some(30_000), &out), "parallelism": 2, "checkpointing": { "interval_ms": 50, "retained": 2 } });
+            let body = json!({ "name": "count", "sql": counting_sql(ROWS, Some(rate), &out), "parallelism": 2,
+                "checkpointing": { "interval_ms": 50, "retained": 2, "max_concurrent_checkpoints": if passage == 1 { 1 } else { 3 } } });
             let job = server.submit(&body).await;
             let (code, log) = server.wait();
             assert_eq!(code, None, "{step} aborts the process:\n{}", log.join("\n"));

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod checkpointing;
+mod cleaning;
 mod client;
+mod durability;
+mod faults;
 mod kill_loop;
 mod lifecycle;
 mod malformed;

@@ -80,7 +80,11 @@ fn cases() -> Vec<String> {
 }
 
 fn script(case: &str, inputs: &Path) -> String {
-    let tables = if case.starts_with("nexmark.") { "tables-nexmark.sql" } else { "tables.sql" };
+    let tables = match case.split('.').next() {
+        Some("nexmark") => "tables-nexmark.sql",
+        Some("ltz") => "tables-ltz.sql",
+        _ => "tables.sql",
+    };
     let text = format!("{}\n{}", read(&CORPUS.dir.join(tables)), read(&CORPUS.dir.join(format!("cases/{case}.sql"))));
     text.replace("${DIR}", inputs.to_str().unwrap())
 }

@@ -2,6 +2,8 @@
 
 pub mod cancel;
 pub mod delete;
+pub mod drill;
+pub mod durability;
 pub mod exceptions;
 pub mod list;
 pub mod metrics;

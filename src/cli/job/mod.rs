@@ -1,5 +1,6 @@
 //! `holdfast job`.
 
+mod durability;
 mod list;
 mod restore;
 mod stop;
@@ -38,6 +39,13 @@ enum JobCommand {
         /// The job's id or name
         job: String,
     },
+    /// Show what a crash of a job would cost now, and what is risky
+    Durability {
+        /// The job's id or name
+        job: String,
+    },
+    /// Restore a snapshot beside the running job, verify all of it, and say how long it took
+    Drill(durability::DrillArgs),
     /// Cancel a job; its checkpoints are kept or deleted as its settings say
     Cancel {
         /// The job's id or name
@@ -90,6 +98,8 @@ pub async fn run(args: JobArgs) -> Result<(), Failure> {
         JobCommand::Upgrades { job } => upgrade::print_list(&client, format, &job).await,
         JobCommand::List(args) => list::run(&client, format, &args).await,
         JobCommand::Show { job } => view::print(format, &client.get(&["jobs", &job], &[]).await?),
+        JobCommand::Durability { job } => durability::show_durability(&client, format, &job).await,
+        JobCommand::Drill(args) => durability::drill(&client, format, &args).await,
         JobCommand::Stop(args) => stop::run(&client, format, &args).await,
         JobCommand::Cancel { job, wait } => {
             let job = client.post(&["jobs", &job, "cancel"]).await?;

@@ -9,6 +9,8 @@ on_both!(
     racing_submits_with_one_key_make_one_job,
     listing_filters_and_pages_newest_first,
     only_ended_jobs_can_be_deleted,
+    states_and_snapshots_are_listed_by_id,
+    actions_are_recorded_with_their_outcome,
     a_row_that_cannot_be_read_is_corrupt,
     failures_are_kept_newest_first_up_to_a_limit,
     text_that_cannot_be_stored_is_refused_or_replaced,
@@ -47,7 +49,8 @@ async fn an_idempotency_key_replays_its_own_request_only(metadata: &Metadata) {
     assert_eq!(metadata.insert_job(&job("c", 4), Some(("key 2", "h 2"))).await.unwrap(), Inserted::Created);
     // The key goes with the job.
     end(metadata, first.id, 5).await;
-    metadata.delete_job(first.id).await.unwrap();
+    metadata.begin_job_deletion(first.id, false, 5).await.unwrap();
+    metadata.finish_job_deletion(first.id).await.unwrap();
     assert_eq!(metadata.insert_job(&job("a", 6), Some(("key", "hash"))).await.unwrap(), Inserted::Created);
 }
 
@@ -135,17 +138,106 @@ async fn only_ended_jobs_can_be_deleted(metadata: &Metadata) {
     let mut stored = job("a", 1);
     stored.settings = settings(&[("k", "v")]);
     let id = insert(metadata, &stored).await;
-    check_error(metadata.delete_job(id).await, ErrorKind::Conflict, "job_not_terminal");
+    check_error(metadata.begin_job_deletion(id, true, 2).await, ErrorKind::Conflict, "job_not_terminal");
     let lease = acquired(metadata, id, "x", 2).await;
-    assert!(metadata.begin_snapshot(&lease, &snapshot(&lease, SnapshotKind::Checkpoint, 1), None).await.unwrap());
+    let (checkpoint, savepoint) =
+        (snapshot(&lease, SnapshotKind::Checkpoint, 1), snapshot(&lease, SnapshotKind::Savepoint, 2));
+    assert!(metadata.begin_snapshot(&lease, &checkpoint, None).await.unwrap());
+    assert!(metadata.begin_snapshot(&lease, &savepoint, None).await.unwrap());
     let failed = JobException { job_id: id, attempt: 1, at_ms: 1, error: Error::internal("x"), task: None };
     metadata.insert_exception(&failed).await.unwrap();
     assert!(metadata.set_status(&lease, &[JobStatus::Initializing], JobStatus::Failed, Some("x"), 3).await.unwrap());
-    metadata.delete_job(id).await.unwrap();
-    check_error(metadata.delete_job(id).await, ErrorKind::NotFound, "job_not_found");
-    assert_eq!(metadata.list_snapshots(id, None, None, 10).await.unwrap(), []);
+    // Without its mark, a job's row is not deleted.
+    metadata.finish_job_deletion(id).await.unwrap();
+    assert_eq!(metadata.jobs_being_deleted().await.unwrap(), []);
+    for (with_savepoints, kind, expected) in
+        [(false, SnapshotKind::Checkpoint, 1), (false, SnapshotKind::Savepoint, 0), (true, SnapshotKind::Savepoint, 1)]
+    {
+        metadata.begin_job_deletion(id, with_savepoints, 4).await.unwrap();
+        assert_eq!(metadata.deleting_of(id, kind).await.unwrap().len(), expected, "{with_savepoints} {kind}");
+    }
+    assert_eq!(metadata.jobs_being_deleted().await.unwrap(), [id]);
+    assert_eq!(metadata.job_state(id).await.unwrap().desired, DesiredStatus::Deleted);
+    assert!(
+        !metadata.reset_for_restart(id, None, 5).await.unwrap(),
+        "a job that is being deleted does not start again"
+    );
+    metadata.delete_snapshot_rows(&[savepoint.id]).await.unwrap();
+    metadata.finish_job_deletion(id).await.unwrap();
+    metadata.finish_job_deletion(id).await.unwrap();
+    check_error(metadata.begin_job_deletion(id, true, 6).await, ErrorKind::NotFound, "job_not_found");
+    assert_eq!(metadata.all_snapshots(None, 10).await.unwrap(), []);
     assert_eq!(metadata.list_exceptions(id, 10).await.unwrap(), []);
     check_error(metadata.insert_exception(&failed).await, ErrorKind::NotFound, "job_not_found");
+}
+
+async fn states_and_snapshots_are_listed_by_id(metadata: &Metadata) {
+    let mut snapshots = Vec::new();
+    for name in ["a", "b", "c"] {
+        let id = insert(metadata, &job(name, 1)).await;
+        let lease = acquired(metadata, id, "x", 2).await;
+        let stored = snapshot(&lease, SnapshotKind::Checkpoint, 1);
+        assert!(metadata.begin_snapshot(&lease, &stored, None).await.unwrap());
+        snapshots.push(stored);
+    }
+    let states = metadata.job_states(None, 2).await.unwrap();
+    let rest = metadata.job_states(states.last().map(|s| s.id), 2).await.unwrap();
+    assert_eq!((states.len(), rest.len()), (2, 1));
+    assert_eq!(rest[0], metadata.job_state(rest[0].id).await.unwrap());
+    assert_eq!((rest[0].status, rest[0].attempt), (JobStatus::Initializing, 1));
+    let first = metadata.all_snapshots(None, 2).await.unwrap();
+    let rest = metadata.all_snapshots(first.last().map(|s| s.id), 2).await.unwrap();
+    assert_eq!(first.into_iter().chain(rest).collect::<Vec<_>>(), snapshots);
+    assert!(!metadata.fail_completed(snapshots[0].id, "lost").await.unwrap(), "it is not completed");
+}
+
+async fn actions_are_recorded_with_their_outcome(metadata: &Metadata) {
+    let id = insert(metadata, &job("a", 1)).await;
+    let begin = async |kind, job_id, started_ms| {
+        let action = Action {
+            id: ActionId::generate(),
+            kind,
+            job_id,
+            owner: "me".into(),
+            status: ActionStatus::Running,
+            started_ms,
+            ended_ms: None,
+            report: None,
+            failure: None,
+        };
+        metadata.begin_action(&action).await.unwrap();
+        action
+    };
+    let drill = begin(ActionKind::Drill, Some(id), 1).await;
+    let fsck = begin(ActionKind::Fsck, None, 2).await;
+    let interrupted = begin(ActionKind::Fsck, None, 3).await;
+    assert_eq!(metadata.action(drill.id).await.unwrap(), drill);
+    assert!(metadata.end_action(drill.id, &Ok(serde_json::json!({ "keys": 1 })), 5).await.unwrap());
+    assert!(!metadata.end_action(drill.id, &Ok(serde_json::json!({})), 6).await.unwrap(), "it has ended");
+    let ended = metadata.action(drill.id).await.unwrap();
+    assert_eq!(
+        (ended.status, ended.ended_ms, ended.report),
+        (ActionStatus::Completed, Some(5), Some(serde_json::json!({ "keys": 1 })))
+    );
+    let error = Error::unavailable("store_unavailable", "away\0");
+    assert!(metadata.end_action(fsck.id, &Err(error.clone()), 7).await.unwrap());
+    assert_eq!(metadata.fail_actions_of("me", &Error::internal("the service ended"), 8).await.unwrap(), 1);
+    assert_eq!(metadata.fail_actions_of("me", &error, 9).await.unwrap(), 0);
+    let all = metadata.actions(ActionKind::Fsck, None, 10).await.unwrap();
+    assert_eq!(
+        all.iter().map(|a| (a.id, a.status)).collect::<Vec<_>>(),
+        [(interrupted.id, ActionStatus::Failed), (fsck.id, ActionStatus::Failed)]
+    );
+    assert_eq!(all[1].failure.as_ref(), Some(&error));
+    assert_eq!(metadata.actions(ActionKind::Drill, Some(id), 10).await.unwrap().len(), 1);
+    assert_eq!(metadata.actions(ActionKind::Drill, None, 10).await.unwrap(), []);
+    check_error(metadata.action(ActionId::generate()).await, ErrorKind::NotFound, "action_not_found");
+    for n in 0..i64::from(ACTIONS_KEPT) + 5 {
+        let action = begin(ActionKind::Fsck, None, 100 + n).await;
+        metadata.end_action(action.id, &Ok(serde_json::json!(n)), 200).await.unwrap();
+    }
+    let kept = metadata.actions(ActionKind::Fsck, None, 1_000).await.unwrap();
+    assert_eq!(kept.len(), ACTIONS_KEPT as usize + 1);
 }
 
 async fn a_row_that_cannot_be_read_is_corrupt(metadata: &Metadata) {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::error::ErrorKind;
 use crate::graph::{JobGraph, PLAN_VERSION};
-use crate::id::{JobId, SnapshotId};
+use crate::id::{ActionId, JobId, SnapshotId};
 
 /// A migrated database, and what must outlive it.
 pub(super) struct Fixture {

@@ -58,7 +58,8 @@ async fn a_savepoint_outlives_its_job(metadata: &Metadata) {
     let unfinished = begun(metadata, &lease, Savepoint, 12).await;
     assert!(metadata.release_job(&lease).await.unwrap());
     end(metadata, lease.job_id, 30).await;
-    metadata.delete_job(lease.job_id).await.unwrap();
+    metadata.begin_job_deletion(lease.job_id, false, 9).await.unwrap();
+    metadata.finish_job_deletion(lease.job_id).await.unwrap();
     assert_eq!(metadata.snapshot(savepoint.id).await.unwrap(), savepoint);
     for gone in [checkpoint, unfinished] {
         check_error(metadata.snapshot(gone.id).await, ErrorKind::NotFound, "snapshot_not_found");

@@ -13,7 +13,7 @@
 //! nothing is emitted then, as in Flink.
 
 mod interval;
-mod pairs;
+pub mod pairs;
 mod side;
 mod temporal;
 

@@ -5,16 +5,18 @@
 //!
 //! Operator state, version 1: `{"v": 1, "watermark": ms}`. Keyed state: see [`store`].
 
+pub mod rows;
 pub mod store;
 pub mod tracker;
 
 use arrow::array::{ArrayRef, UInt32Array};
-use arrow::compute::take;
+use arrow::compute::{take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::aggregate::{AggregateInput, AggregateType};
 use super::event_time::{TimeShift, from_ms, to_ms};
+use super::late::LateRecords;
 use super::window_aggregate::restored_watermark;
 use super::{Collector, Operator, OperatorMetrics, OperatorSnapshot, Watermark};
 use crate::connector::MAX_BATCH_ROWS;
@@ -35,6 +37,7 @@ pub struct SessionAggregateOperator {
     output: SchemaRef,
     store: SessionStore,
     watermark: Watermark,
+    late: LateRecords,
     late_records_dropped: u64,
 }
 
@@ -67,12 +70,13 @@ impl SessionAggregateOperator {
         );
         let shift = TimeShift::of(&field(rowtime)?.data_type.kind, evaluation);
         Ok(SessionAggregateOperator {
-            store: SessionStore::open(&context, codec, types, Tracker::new(gap_ms, shift), &layout)?,
+            store: SessionStore::open(&context, codec, types, Tracker::new(gap_ms, shift), &layout, &[])?,
             watermark: restored_watermark(restored_operator_state)?,
             spec: spec.clone(),
             rowtime,
             shift,
             output: output.to_arrow(),
+            late: LateRecords::new("SessionWindowAggregate", input),
             late_records_dropped: 0,
         })
     }
@@ -96,7 +100,7 @@ impl SessionAggregateOperator {
 }
 
 impl Operator for SessionAggregateOperator {
-    fn process(&mut self, _input: usize, batch: RecordBatch, _out: &mut dyn Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut dyn Collector) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -106,7 +110,10 @@ impl Operator for SessionAggregateOperator {
         let mut slots = self.store.assign(&keys, &times, self.watermark)?;
         let rows: Vec<u32> = (0u32..).zip(&slots).filter(|(_, slot)| **slot != u32::MAX).map(|(row, _)| row).collect();
         let late = slots.len() - rows.len();
-        self.late_records_dropped += u64::try_from(late).unwrap_or(u64::MAX);
+        if late > 0 {
+            self.late_records_dropped += u64::try_from(late).unwrap_or(u64::MAX);
+            self.late.emit(&late_rows(&batch, &slots)?, self.watermark, out)?;
+        }
         let rows = (late > 0).then(|| UInt32Array::from(rows));
         slots.retain(|slot| *slot != u32::MAX);
         let column = |index: usize| match &rows {
@@ -147,6 +154,12 @@ impl Operator for SessionAggregateOperator {
             state_memory_bytes: u64::try_from(self.store.bytes()).unwrap_or(u64::MAX),
         }
     }
+}
+
+/// The rows without a session.
+fn late_rows(batch: &RecordBatch, slots: &[u32]) -> Result<RecordBatch> {
+    let late = (0u32..).zip(slots).filter(|(_, slot)| **slot == u32::MAX).map(|(row, _)| row);
+    Ok(take_record_batch(batch, &UInt32Array::from_iter_values(late))?)
 }
 
 #[cfg(test)]

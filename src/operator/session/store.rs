@@ -51,15 +51,17 @@ pub struct SessionStore {
 }
 
 impl SessionStore {
-    /// Opens the state; restored sessions are read into memory while they take half of the budget.
+    /// Opens the state; restored sessions are read into memory while they take half of the budget. `others` are tables
+    /// of the owner in the same [`SessionStore::backend`].
     pub fn open(
         context: &StateContext,
         codec: KeyCodec,
         types: Vec<AggregateType>,
         tracker: Tracker,
         layout: &str,
+        others: &[&str],
     ) -> Result<Self> {
-        let backend = Backend::open(context, &[SESSION, DISTINCT, DUE], layout)?;
+        let backend = Backend::open(context, &[&[SESSION, DISTINCT, DUE], others].concat(), layout)?;
         let mut store = SessionStore {
             key_groups: backend.key_groups(),
             max_parallelism: context.max_parallelism,
@@ -89,9 +91,9 @@ impl SessionStore {
             + self.aggregates.iter().map(Aggregate::bytes).sum::<usize>()
             + 10 * self.used.capacity()
     }
-    /// What its aggregates are.
-    pub fn types(&self) -> &[AggregateType] {
-        &self.types
+    /// The database.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// Finds the session of each row; answers its slot, `u32::MAX` where the row is late.

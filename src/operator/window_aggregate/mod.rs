@@ -13,7 +13,7 @@ mod slice_table;
 mod store;
 
 use arrow::array::{ArrayRef, UInt32Array};
-use arrow::compute::take;
+use arrow::compute::{take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use std::collections::HashMap;
@@ -21,6 +21,7 @@ use std::ops::Range;
 
 use super::aggregate::{AggregateInput, AggregateType};
 use super::event_time::{TimeShift, from_ms, to_ms};
+use super::late::LateRecords;
 use super::window::{Window, Windows};
 use super::{Collector, Operator, OperatorMetrics, OperatorSnapshot, Watermark};
 use crate::connector::MAX_BATCH_ROWS;
@@ -50,6 +51,7 @@ pub struct WindowAggregateOperator {
     output: SchemaRef,
     store: SliceStore,
     watermark: Watermark,
+    late: LateRecords,
     late_records_dropped: u64,
 }
 
@@ -103,6 +105,7 @@ impl WindowAggregateOperator {
             shift: TimeShift::none(),
             input: input.clone(),
             output: output.to_arrow(),
+            late: LateRecords::new("WindowAggregate", input),
             late_records_dropped: 0,
         })
     }
@@ -210,7 +213,7 @@ impl WindowAggregateOperator {
 }
 
 impl Operator for WindowAggregateOperator {
-    fn process(&mut self, _input: usize, batch: RecordBatch, _out: &mut dyn Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut dyn Collector) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -220,6 +223,11 @@ impl Operator for WindowAggregateOperator {
                 (Some(_), _) => {}
                 (None, Some(_)) => {
                     self.late_records_dropped += u64::try_from(count).unwrap_or(u64::MAX);
+                    let late = match rows {
+                        None => batch.clone(),
+                        Some(rows) => take_record_batch(&batch, &UInt32Array::from(rows))?,
+                    };
+                    self.late.emit(&late, self.watermark, out)?;
                     continue;
                 }
                 // Between hopping windows that are shorter than their slide: in no window, so not late either.

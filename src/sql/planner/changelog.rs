@@ -98,13 +98,14 @@ fn accepts(rel: &Rel, input: usize) -> bool {
         | Rel::GroupAggregate { .. }
         | Rel::Expand { .. }
         | Rel::Replicate { .. }
-        | Rel::Rank(_)
         | Rel::Unnest(_) => true,
         Rel::WindowTable { .. }
         | Rel::WindowAggregate { .. }
         | Rel::MatchRecognize { .. }
         | Rel::TemporalSort { .. } => false,
-        Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. }),
+        // Within windows rows are ranked once.
+        Rel::Rank(rank) => rank.window.is_none(),
+        Rel::Join(join) => !matches!(join.form, JoinForm::Interval { .. } | JoinForm::Window { .. }),
     }
 }
 
@@ -132,6 +133,7 @@ fn produces(rel: &Rel, inputs: &[ChangelogMode], environment: &Environment) -> C
         | Rel::Expand { .. }
         | Rel::Replicate { .. } => all(),
         Rel::Join(join) => match (join.form, join.condition.kind) {
+            (JoinForm::Window { .. }, _) => ChangelogMode::INSERT_ONLY,
             (JoinForm::Temporal { .. }, _) => inputs.first().copied().unwrap_or(ChangelogMode::INSERT_ONLY),
             (_, JoinKind::Inner | JoinKind::Semi) => all(),
             // A row that was padded with nulls is taken back when it is matched.

@@ -397,6 +397,13 @@ pub fn join(join: &super::rel::Join, left: &Schema, right: &Schema) -> String {
         JoinForm::Temporal { left_time, .. } => {
             format!("TemporalJoin(joinType=[{}], asOf=[{}]", condition.kind.name(), name(left_time))
         }
+        JoinForm::Window { left, right } => {
+            let side = |w: &WindowBounds, base: usize| {
+                format!("(win_start=[{}], win_end=[{}])", name(base + w.start), name(base + w.end))
+            };
+            let (mine, theirs) = (side(&left, 0), side(&right, arity));
+            format!("WindowJoin(leftWindow=[{mine}], rightWindow=[{theirs}], joinType=[{}]", condition.kind.name())
+        }
     };
     if !tests.is_empty() {
         let _ = write!(text, ", where=[{}]", tests.join(" AND "));

@@ -83,7 +83,7 @@ impl GroupWindow {
     /// The columns that stand for its properties.
     pub fn properties(&self) -> Vec<(WindowProperty, Expr)> {
         let bound = DataType::not_null(TypeKind::Timestamp(3, TimestampKind::Regular));
-        let types = [bound.clone(), bound, self.time.data_type().with_nullable(false)];
+        let types = [bound.clone(), bound, self.time.data_type().clone()];
         let columns = PROPERTIES.iter().zip(types).enumerate();
         columns.map(|(i, ((_, property), t))| (*property, Expr::column(PROPERTY_BASE + i, t))).collect()
     }

@@ -201,7 +201,10 @@ pub fn bind(
     }
     for (index, _) in &keys.properties {
         let name = scope.schema.fields.get(*index).map_or_else(|| format!("$w{index}"), |f| f.name.clone());
-        output.push(Field::new(name, column(*index)?.data_type().with_nullable(false)));
+        let data_type = column(*index)?.data_type().clone();
+        // The time of a group window is typed as its column.
+        let nullable = data_type.nullable && group.window.is_some();
+        output.push(Field::new(name, data_type.with_nullable(nullable)));
     }
     let unique = names::unique(output.iter().map(|f| f.name.clone()).collect());
     for (field, name) in output.iter_mut().zip(unique) {
@@ -397,7 +400,8 @@ impl Above<'_> {
             }
             if let Some(property) = self.keys.properties.iter().position(|(i, _)| i == index) {
                 let position = keys + self.aggregates + property;
-                return Ok(Expr::column(position, data_type.with_nullable(false)));
+                let nullable = data_type.nullable && *index >= PROPERTY_BASE;
+                return Ok(Expr::column(position, data_type.with_nullable(nullable)));
             }
             let name = self.scope.schema.fields.get(*index).map_or("?", |f| f.name.as_str());
             let message = format!("column '{name}' is neither grouped nor aggregated: add it to GROUP BY");

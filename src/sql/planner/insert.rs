@@ -6,7 +6,7 @@ use super::rel::Rel;
 use super::{Environment, SinkQuery, coercion};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
-use crate::graph::{COLLECT, ConnectorSpec, SinkSpec};
+use crate::graph::{COLLECT, ConnectorSpec, SinkSpec, late_schema};
 use crate::sql::ast::{Insert, Position};
 use crate::sql::catalog::{Catalog, Entry, Table, TableColumn};
 use crate::types::Schema;
@@ -46,7 +46,25 @@ pub fn bind_insert(
     let sink = SinkSpec { connector: table.connector()?, partitioned_by: table.partitioned_by.clone() };
     let mut primary_key: Vec<usize> = table.primary_key.iter().filter_map(|name| schema.index_of(name)).collect();
     primary_key.sort_unstable();
-    Ok((SinkQuery { rel, sink, schema, primary_key, at: query_at, declared: Some(table.position) }, warnings))
+    Ok((
+        SinkQuery { rel, sink, schema, primary_key, at: query_at, declared: Some(table.position), late: false },
+        warnings,
+    ))
+}
+
+/// Binds the table of `late-records.table`, which takes the late records that operators drop.
+pub fn bind_late(name: &str, catalog: &Catalog, at: Position) -> Result<SinkQuery> {
+    let Some(Entry::Table(table)) = catalog.get(name) else {
+        let near = place::suggestion(name, catalog.names());
+        let message = format!("there is no table '{name}' for late-records.table{near}");
+        return Err(place::error("sql_unknown_table", message, at));
+    };
+    let schema = table.sink_schema();
+    let targets: Vec<usize> = (0..late_schema().fields.len()).collect();
+    let given = Rel::Values { rows: vec![], schema: late_schema().clone() };
+    let (rel, _) = fit(given, &targets, &schema, &table.name, at)?;
+    let sink = SinkSpec { connector: table.connector()?, partitioned_by: table.partitioned_by.clone() };
+    Ok(SinkQuery { rel, sink, schema, primary_key: vec![], at, declared: Some(table.position), late: true })
 }
 
 /// Binds a query whose rows are collected; answers the columns as Flink types them.
@@ -60,7 +78,7 @@ pub fn bind_collect(
     let schema = rel.schema().clone();
     let connector = ConnectorSpec { table: String::new(), connector: COLLECT.to_owned(), options: BTreeMap::new() };
     let sink = SinkSpec { connector, partitioned_by: vec![] };
-    Ok((SinkQuery { rel, sink, schema: schema.clone(), primary_key: vec![], at, declared: None }, schema))
+    Ok((SinkQuery { rel, sink, schema: schema.clone(), primary_key: vec![], at, declared: None, late: false }, schema))
 }
 
 /// For each column of the query, the sink's column.

@@ -8,7 +8,7 @@
 use super::from::{JoinTree, Tree, UnnestTree, output_fields};
 use super::place::{self, unsupported};
 use super::query::{Bound, WindowColumn};
-use super::rel::{self, Join, JoinForm, Rel, Unnest};
+use super::rel::{self, Join, JoinForm, Rel, Unnest, WindowBounds};
 use super::{Environment, coercion, expression, keys, time};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
@@ -182,6 +182,10 @@ pub fn build(kind: JoinKind, inputs: Inputs, fields: Vec<Field>, environment: &E
         check_versions(&right.rel, &keys, at)?;
     }
     let windows = windows(kind, &left, &right, &keys);
+    let form = match (form, window_form(&left, &right, &keys)) {
+        (JoinForm::Regular, Some(form)) => form,
+        (form, _) => form,
+    };
     let [mine, theirs] = sides;
     let left = Box::new(mine.add_to(left.rel));
     let right = Box::new(theirs.add_to(right.rel));
@@ -250,6 +254,23 @@ fn equality(condition: &Expr, arity: usize) -> Option<(Expr, Expr, bool)> {
     let common = coercion::least_restrictive(&types).ok()?;
     let mine = coercion::coerce(mine.clone(), &common).ok()?;
     Some((mine, coercion::coerce(theirs, &common).ok()?, null_safe))
+}
+
+/// A window join, where the start and the end of windows of both sides are equal.
+fn window_form(left: &Bound, right: &Bound, keys: &[JoinKey]) -> Option<JoinForm> {
+    let joined = |property: WindowProperty| {
+        keys.iter().filter_map(move |key| {
+            let mine = left.windows.get(key.left).copied().flatten()?;
+            let theirs = right.windows.get(key.right).copied().flatten()?;
+            (mine.property == property && theirs.property == property).then_some((key, mine, theirs))
+        })
+    };
+    joined(WindowProperty::Start).find_map(|(start, mine, theirs)| {
+        let same = |m: &WindowColumn, t: &WindowColumn| (m.window, t.window) == (mine.window, theirs.window);
+        let (end, ..) = joined(WindowProperty::End).find(|(_, m, t)| same(m, t) && m.zoned == t.zoned)?;
+        let left = WindowBounds { start: start.left, end: end.left, zoned: mine.zoned };
+        Some(JoinForm::Window { left, right: WindowBounds { start: start.right, end: end.right, zoned: mine.zoned } })
+    })
 }
 
 /// The windows of the output: those of both sides where the join is on windows.
@@ -435,7 +456,7 @@ pub fn push_filter(join: &mut Join, filter: Vec<Expr>) -> Vec<Expr> {
         let below = rel::substitute(&condition, &mut |i, t| {
             Expr::column(join.condition.output.get(i).copied().unwrap_or(i), t.clone())
         });
-        let regular = matches!(join.form, JoinForm::Regular);
+        let regular = matches!(join.form, JoinForm::Regular | JoinForm::Window { .. });
         match (kind, side(&below, arity)) {
             (JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti, Side::Left) => left.push(below),
             (JoinKind::Inner | JoinKind::Right, Side::Right) if regular => right.push(unshift(&below, arity)),

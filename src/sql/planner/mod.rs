@@ -30,6 +30,7 @@ pub mod query;
 mod rank;
 mod refuse;
 mod rel;
+mod scalar_subquery;
 pub mod scope;
 mod set_operation;
 mod subquery;
@@ -93,6 +94,9 @@ pub struct SinkQuery {
     pub at: Position,
     /// Of the sink's `CREATE TABLE`; `None` for the collecting sink.
     pub declared: Option<Position>,
+    /// Whether it is fed by the late records that the operators of the other queries drop; its relation reads
+    /// `Values` in their place.
+    pub late: bool,
 }
 
 /// Optimises the queries of a job together and builds its graph.

@@ -186,7 +186,7 @@ fn fuse(input: Rel, mut spec: WindowAggregateSpec, schema: Schema) -> Rel {
             .map(|e| if let Some(Expr::Column { index, .. }) = e { Some(*index) } else { None })
             .collect();
         keys.sort_unstable();
-        let same_sessions = calc.filter.is_none() && keys.into_iter().eq(partition.into_iter().map(Some));
+        let same_sessions = keys.into_iter().eq(partition.into_iter().map(Some));
         (same_sessions || !table.window.is_session())
             && is(window_start, arity)
             && is(window_end, arity + 1)

@@ -18,7 +18,7 @@ use crate::expr::Expr;
 use crate::graph::ranking::KeepFirstSpec;
 use crate::graph::{
     CalcSpec, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec, JobGraph, JoinSpec, OperatorKind, OperatorSpec,
-    PLAN_VERSION, SourceSpec, TemporalJoinSpec, Vertex, WatermarkSpec, WindowRankSpec,
+    PLAN_VERSION, SourceSpec, TemporalJoinSpec, Vertex, WatermarkSpec, WindowJoinSpec, WindowRankSpec,
 };
 use crate::id::OperatorId;
 use crate::sql::catalog::{Catalog, TableColumn};
@@ -45,11 +45,17 @@ pub fn build(
         ids: HashMap::new(),
         sources: HashMap::new(),
         sink: String::new(),
+        late: false,
     };
     for query in queries {
         builder.sink.clone_from(&query.sink.connector.table);
+        let (late, vertices, edges) = (query.late, builder.vertices.len(), builder.edges.len());
+        builder.late = late;
         let stream = builder.relation(&query.rel)?;
         builder.sink(query, stream)?;
+        // What enters the vertices of a late query are not the others' outputs.
+        let entering = builder.edges.iter_mut().skip(edges).filter(|edge| late && edge.from < vertices);
+        entering.for_each(|edge| edge.late = true);
     }
     let mut vertices = builder.vertices;
     for vertex in &mut vertices {
@@ -85,6 +91,8 @@ struct Builder<'a> {
     sources: HashMap<usize, (usize, OperatorId, Schema)>,
     /// The table that the tree under construction feeds.
     sink: String,
+    /// Whether it is fed by the late records of the operators so far.
+    late: bool,
 }
 
 impl Builder<'_> {
@@ -103,6 +111,16 @@ impl Builder<'_> {
     fn operators(&mut self, rel: &Rel) -> Result<Stream> {
         match rel {
             Rel::Scan(scan) => self.scan(scan),
+            Rel::Values { schema, .. } if self.late => {
+                let drops = |v: &Vertex| v.operators.iter().any(|o| o.kind.drops_late());
+                let from: Vec<usize> =
+                    self.vertices.iter().enumerate().filter(|(_, v)| drops(v)).map(|(i, _)| i).collect();
+                if from.is_empty() {
+                    let message = "late-records.table is set, but no operator of this job drops late records: RESET it";
+                    return Err(Error::invalid("sql_unsupported", message));
+                }
+                Ok(Stream { from, chain: false, schema: schema.clone(), ids: vec![] })
+            }
             Rel::Values { rows, schema } => {
                 let name = format!("Values(tuples=[{} rows], fields=[{}])", rows.len(), display::names(schema));
                 let id = self.id("values", &[]);
@@ -115,12 +133,6 @@ impl Builder<'_> {
             }
             Rel::WindowTable { input, spec, schema } => {
                 let input = self.relation(input)?;
-                if spec.window.is_session() {
-                    return Err(Error::invalid(
-                        "sql_unsupported",
-                        "SESSION is only supported below GROUP BY of its PARTITION BY, window_start and window_end",
-                    ));
-                }
                 let window = display::window_table(spec, &input.schema);
                 let exchange = match spec.partition_by.as_slice() {
                     _ if !spec.window.is_session() => Exchange::Forward,
@@ -278,6 +290,10 @@ impl Builder<'_> {
             JoinForm::Temporal { left_time, right_time } => {
                 OperatorKind::TemporalJoin(TemporalJoinSpec { condition, left_time, right_time })
             }
+            JoinForm::Window { left, right } => {
+                let (left_end, right_end, zoned) = (left.end, right.end, left.zoned);
+                OperatorKind::WindowJoin(WindowJoinSpec { condition, left_end, right_end, zoned })
+            }
         };
         let operator = OperatorSpec { id, name, kind, output: join.schema.clone() };
         Ok(self.vertex(vec![(left, exchange(mine)), (right, exchange(theirs))], operator))
@@ -285,7 +301,7 @@ impl Builder<'_> {
 
     /// `table.exec.state.ttl`; 0 = for ever.
     fn state_ttl_ms(&self) -> Result<u64> {
-        self.catalog.options.get("table.exec.state.ttl").map_or(Ok(0), |ttl| duration::parse_ms(ttl))
+        self.catalog.options.get(options::STATE_TTL).map_or(Ok(0), |ttl| duration::parse_ms(ttl))
     }
 
     fn calc(&mut self, calc: &Calc, input: Stream) -> Stream {
@@ -433,7 +449,8 @@ impl Builder<'_> {
         let parallelism = inputs.iter().any(|(_, e)| *e == Exchange::Global).then_some(1);
         self.vertices.push(Vertex { name: String::new(), parallelism, operators: vec![operator] });
         for (input, (stream, exchange)) in inputs.into_iter().enumerate() {
-            let edges = stream.from.iter().map(|from| Edge { from: *from, to, input, exchange: exchange.clone() });
+            let edges =
+                stream.from.iter().map(|from| Edge { from: *from, to, input, exchange: exchange.clone(), late: false });
             self.edges.extend(edges);
         }
         Stream { from: vec![to], chain: true, schema, ids }
@@ -479,6 +496,7 @@ fn join_path(join: &Join, left: &Schema, right: &Schema) -> String {
         JoinForm::Regular => "join",
         JoinForm::Interval { .. } => "interval_join",
         JoinForm::Temporal { .. } => "temporal_join",
+        JoinForm::Window { .. } => "window_join",
     };
     let kind = join.condition.kind.name();
     format!("{form} {kind} of [{}] and [{}] on [{}]", columns(left), columns(right), keys.join(", "))

@@ -141,12 +141,6 @@ fn prune(tree: Rel, needs: &Needs, event_time: bool, scans: &mut Scans<'_>) -> (
             spec.rowtime = layout.index(spec.rowtime);
             spec.partition_by.iter_mut().for_each(|column| *column = layout.index(*column));
             let mut fields = input.schema().fields.clone();
-            for slot in layout.columns.values_mut() {
-                slot.data_type.kind = slot.data_type.kind.regular();
-            }
-            for field in &mut fields {
-                field.data_type.kind = field.data_type.kind.regular();
-            }
             for (i, field) in schema.fields.iter().enumerate().skip(arity) {
                 layout.columns.insert(i, slot(fields.len(), field.data_type.clone()));
                 fields.push(field.clone());
@@ -249,6 +243,10 @@ fn prune_join(join: Join, needs: &Needs, event_time: bool, scans: &mut Scans<'_>
         need::merge_at(&mut below, left_time, &Need::All);
         need::merge_at(&mut below, arity + right_time, &Need::All);
     }
+    if let JoinForm::Window { left, right } = form {
+        need::merge_at(&mut below, left.end, &Need::All);
+        need::merge_at(&mut below, arity + right.end, &Need::All);
+    }
     let rights = below.split_off(&arity).into_iter().map(|(i, need)| (i - arity, need)).collect();
     let timed = event_time || form != JoinForm::Regular;
     let (left, mine) = prune(*left, &below, timed, scans);
@@ -258,6 +256,10 @@ fn prune_join(join: Join, needs: &Needs, event_time: bool, scans: &mut Scans<'_>
     }
     if let JoinForm::Interval { left_time, right_time, .. } | JoinForm::Temporal { left_time, right_time } = &mut form {
         (*left_time, *right_time) = (mine.index(*left_time), theirs.index(*right_time));
+    }
+    if let JoinForm::Window { left, right } = &mut form {
+        (left.start, left.end) = (mine.index(left.start), mine.index(left.end));
+        (right.start, right.end) = (theirs.index(right.start), theirs.index(right.end));
     }
     let new_arity = left.schema().fields.len();
     let mut both = mine;

@@ -1,6 +1,6 @@
 //! Binds queries to relational trees. What is not supported is refused by `refuse`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use sqlparser::ast as sp;
 use sqlparser::ast::{SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor};
@@ -11,8 +11,8 @@ use super::need::Need;
 use super::order::Ordering;
 use super::place::{self, unsupported};
 use super::rel::{Rel, Scan};
+use super::scalar_subquery::{self, Scalars};
 use super::scope::Scope;
-use super::subquery::{self, Scalars};
 use super::{Environment, coercion, join, names, refuse};
 use crate::error::Result;
 use crate::expr::{Expr, Scalar};
@@ -194,7 +194,7 @@ impl<'a> QueryBinder<'a> {
         }
         let from = self.bind_from(&select.from, ctes)?;
         let scope = from.scope(None);
-        let scalars = Scalars { binder: self, ctes, found: RefCell::default() };
+        let scalars = Scalars::new(self, ctes, &scope);
         let mut conditions = self.bind_where(select.selection.as_ref(), &scope, &scalars, at)?;
         let input = join::settle(from.tree, std::mem::take(&mut conditions.conditions), self.environment)?;
         let input = self.join_subqueries(input, &scope, conditions, &scalars, at)?;
@@ -217,7 +217,7 @@ impl<'a> QueryBinder<'a> {
         }
         let is_grouped = !group.sets.is_empty() || !aggregates.calls.is_empty() || having.is_some();
         let mut bound = if group_window.is_some() || is_grouped {
-            if let Some(item) = items.iter().find(|i| subquery::has_scalar(&i.expr)) {
+            if let Some(item) = items.iter().find(|i| scalar_subquery::has_scalar(&i.expr)) {
                 let what = "a scalar subquery beside an aggregation is not supported";
                 return unsupported(what, "aggregate in a subquery of FROM", item.at);
             }
@@ -230,8 +230,8 @@ impl<'a> QueryBinder<'a> {
             return Err(place::error("sql_type", "GROUPING, GROUPING_ID and GROUP_ID need GROUP BY", at));
         } else {
             let arity = scope.schema.fields.len();
-            items.iter_mut().for_each(|i| i.expr = subquery::place_scalars(&i.expr, arity));
-            project(self.join_scalars(input, &scalars, at)?, items)
+            items.iter_mut().for_each(|i| i.expr = scalar_subquery::place_scalars(&i.expr, arity));
+            project(scalars.join(input, at)?, items)
         };
         if let Some(rank) = lifted {
             bound = rank.apply(bound);

@@ -78,8 +78,21 @@ pub struct Unnest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinForm {
     Regular,
-    Interval { left_time: usize, right_time: usize, lower_ms: i64, upper_ms: i64 },
-    Temporal { left_time: usize, right_time: usize },
+    Interval {
+        left_time: usize,
+        right_time: usize,
+        lower_ms: i64,
+        upper_ms: i64,
+    },
+    Temporal {
+        left_time: usize,
+        right_time: usize,
+    },
+    /// Rows of the same window.
+    Window {
+        left: WindowBounds,
+        right: WindowBounds,
+    },
 }
 
 /// A window's columns.

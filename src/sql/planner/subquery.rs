@@ -1,11 +1,9 @@
-//! Subqueries: `EXISTS` and `IN` in `WHERE` become semi joins, with `NOT` anti joins; a scalar subquery is joined as one
-//! more column.
+//! Subqueries of `WHERE`: `EXISTS` and `IN` become semi joins, with `NOT` anti joins.
 //!
 //! `x NOT IN (SELECT y …)` keeps a row only if `x = y` is false for every `y`: the anti join's condition is
 //! `(x = y) IS NOT FALSE`, which is a key only where neither side can be null. Source: Flink's `SubQueryDecorrelator` and
 //! `FlinkSubQueryRemoveRule`.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use sqlparser::ast as sp;
@@ -14,8 +12,9 @@ use sqlparser::ast::{SetExpr, UnaryOperator};
 use super::expression::{self, Binder, SUBQUERY_BASE};
 use super::place::{self, unsupported};
 use super::query::{Bound, Ctes, QueryBinder};
+use super::scalar_subquery::{Scalars, has_scalar, place_scalars};
 use super::scope::{OUTER_BASE, Scope};
-use super::{join, keys, rel};
+use super::{join, rel};
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::graph::JoinKind;
@@ -42,46 +41,13 @@ struct Subquery<'q> {
     at: Position,
 }
 
-/// The scalar subqueries of one `SELECT`; number i stands as column `SUBQUERY_BASE + i` in its expressions.
-pub struct Scalars<'a> {
-    pub binder: &'a QueryBinder<'a>,
-    pub ctes: Option<&'a Ctes<'a>>,
-    pub found: RefCell<Vec<Bound>>,
-}
-
-impl Scalars<'_> {
-    /// Binds `(SELECT …)` where a value is wanted.
-    pub fn bind(&self, query: &sp::Query) -> Result<Expr> {
-        let at = self.binder.position(query);
-        let bound = self.binder.bind(query, self.ctes)?;
-        let [field] = bound.rel.schema().fields.as_slice() else {
-            return Err(place::error("sql_type", "a subquery that stands for a value needs exactly one column", at));
-        };
-        if !keys::unique_keys(&bound.rel).iter().any(Vec::is_empty) {
-            let what = "a scalar subquery that may have more than one row is not supported";
-            return unsupported(what, "aggregate it, as in (SELECT MAX(x) FROM t)", at);
-        }
-        let data_type = field.data_type.with_nullable(true);
-        let mut found = self.found.borrow_mut();
-        found.push(bound);
-        Ok(Expr::column(SUBQUERY_BASE + found.len() - 1, data_type))
-    }
-}
-
-/// The columns that stand for scalar subqueries.
-const SCALARS: std::ops::Range<usize> = SUBQUERY_BASE..SUBQUERY_BASE + (1 << 20);
-
-/// Whether an expression reads a scalar subquery.
-pub fn has_scalar(expr: &Expr) -> bool {
-    rel::any_column(expr, |i| SCALARS.contains(&i))
-}
-
-fn is_correlated(expr: &Expr) -> bool {
+/// Whether an expression reads columns of the enclosing query.
+pub fn is_correlated(expr: &Expr) -> bool {
     rel::any_column(expr, |i| (OUTER_BASE..SUBQUERY_BASE).contains(&i))
 }
 
 /// The conjuncts of a written predicate.
-fn conjuncts(node: &sp::Expr) -> Vec<&sp::Expr> {
+pub fn conjuncts(node: &sp::Expr) -> Vec<&sp::Expr> {
     let mut found = Vec::new();
     let mut open = vec![node];
     while let Some(node) = open.pop() {
@@ -156,7 +122,7 @@ impl QueryBinder<'_> {
     ) -> Result<Bound> {
         let outer = Arc::new(scope.clone());
         for subquery in bound.subqueries {
-            input = self.join_subquery(input, &outer, &subquery, scalars.ctes)?;
+            input = self.join_subquery(input, &outer, &subquery, scalars.ctes())?;
         }
         if bound.with_scalars.is_empty() {
             return Ok(input);
@@ -165,20 +131,12 @@ impl QueryBinder<'_> {
         let columns = input.rel.columns().into_iter().take(arity).collect();
         let names = input.rel.schema().fields.iter().take(arity).map(|f| f.name.clone()).collect();
         let windows = input.windows.clone();
-        let mut input = self.join_scalars(input, scalars, at)?;
+        let mut input = scalars.join(input, at)?;
         let filters: Vec<Expr> = bound.with_scalars.iter().map(|f| place_scalars(f, arity)).collect();
         if let Some(filter) = rel::conjunction(filters) {
             input.rel = input.rel.filter(filter);
         }
         Ok(Bound { rel: input.rel.project(columns, names), windows })
-    }
-
-    /// Adds the values of the scalar subqueries as last columns.
-    pub fn join_scalars(&self, mut input: Bound, scalars: &Scalars<'_>, at: Position) -> Result<Bound> {
-        for scalar in scalars.found.take() {
-            input = join::of_queries(JoinKind::Left, input, scalar, vec![], self.environment, at)?;
-        }
-        Ok(input)
     }
 
     fn join_subquery(
@@ -252,7 +210,7 @@ impl QueryBinder<'_> {
     ) -> Result<Option<Inner>> {
         let from = self.bind_from(&select.from, ctes)?;
         let scope = from.scope(Some(outer));
-        let scalars = Scalars { binder: self, ctes, found: RefCell::default() };
+        let scalars = Scalars::new(self, ctes, &scope);
         let mut bound = self.bind_where(select.selection.as_ref(), &scope, &scalars, at)?;
         let mut aggregates = super::aggregate::Aggregates::default();
         let mut binder = Binder::new(&scope, self.environment, at);
@@ -283,12 +241,4 @@ fn is_plain(select: &sp::Select) -> bool {
         sp::GroupByExpr::All(_) => true,
     };
     !grouped && select.having.is_none() && select.distinct.is_none() && !select.from.is_empty()
-}
-
-/// Moves scalar subqueries to the columns behind `arity` others.
-pub fn place_scalars(expr: &Expr, arity: usize) -> Expr {
-    rel::substitute(expr, &mut |index, data_type| {
-        let is_scalar = SCALARS.contains(&index);
-        Expr::column(if is_scalar { index - SUBQUERY_BASE + arity } else { index }, data_type.clone())
-    })
 }

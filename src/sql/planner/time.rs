@@ -16,6 +16,9 @@ pub fn is_event_time(rel: &Rel, column: usize) -> bool {
             _ => false,
         },
         Rel::Union { inputs, .. } => inputs.iter().all(|i| is_event_time(i, column)),
+        // A grouping column is a value; only the window's own time is event time.
+        Rel::GroupAggregate { .. } => false,
+        Rel::WindowAggregate { spec, .. } => column >= spec.keys.len() + spec.aggregates.len(),
         Rel::Join(join) => of_join(join, column),
         Rel::Unnest(unnest) => match unnest.spec.output.get(column) {
             Some(from) if *from < unnest.input.schema().fields.len() => is_event_time(&unnest.input, *from),
@@ -33,5 +36,7 @@ fn of_join(join: &Join, column: usize) -> bool {
         JoinForm::Temporal { .. } => *column < arity && is_event_time(&join.left, *column),
         JoinForm::Interval { .. } if *column < arity => is_event_time(&join.left, *column),
         JoinForm::Interval { .. } => is_event_time(&join.right, column - arity),
+        JoinForm::Window { .. } if *column < arity => is_event_time(&join.left, *column),
+        JoinForm::Window { .. } => is_event_time(&join.right, column - arity),
     }
 }

@@ -106,12 +106,6 @@ impl QueryBinder<'_> {
         };
         let bound = DataType::not_null(TypeKind::Timestamp(3, TimestampKind::Regular));
         let zoned = matches!(clock.kind, TypeKind::TimestampLtz(..));
-        // As in Flink, the former time attribute is an ordinary timestamp from here on.
-        for field in &mut fields {
-            if field.data_type.kind.is_rowtime() {
-                field.data_type.kind = field.data_type.kind.regular();
-            }
-        }
         let mut windows = vec![None; fields.len()];
         let id = self.next_window();
         let properties = [WindowProperty::Start, WindowProperty::End, WindowProperty::Time];

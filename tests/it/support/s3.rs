@@ -41,6 +41,15 @@ pub fn fresh_bucket() -> Bucket {
     Bucket { name, variables }
 }
 
+impl Bucket {
+    /// The server's port.
+    #[allow(dead_code, reason = "the library's unit tests include this file too and need no proxy")]
+    pub fn port(&self) -> u16 {
+        let endpoint = &self.variables.iter().find(|(name, _)| name == "AWS_ENDPOINT").expect("it is set").1;
+        endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).expect("it ends with a port")
+    }
+}
+
 /// `AWS_…` variables for a server on this port.
 pub fn variables(port: u16) -> Vec<(String, String)> {
     [

@@ -67,6 +67,14 @@ fn subqueries_become_semi_and_anti_joins() {
         "SELECT (SELECT 1), order_id FROM orders WHERE price > (SELECT 5)",
         &["Join(joinType=[LeftOuterJoin]", "Join(joinType=[LeftOuterJoin]"],
     );
+    check(
+        "SELECT 1 FROM orders o WHERE price > (SELECT AVG(c) FROM lines l WHERE l.a = o.customer AND l.b = 'x')",
+        &["Join(joinType=[LeftOuterJoin], where=[(customer = a)]"],
+    );
+    check(
+        "SELECT (SELECT COUNT(*) FROM lines l WHERE l.a = o.customer) n, order_id FROM orders o",
+        &["Join(joinType=[LeftOuterJoin], where=[(customer = a)]"],
+    );
 }
 
 #[test]
@@ -165,6 +173,10 @@ fn joins_that_flink_refuses_are_refused() {
         ("SELECT 1 FROM lists CROSS JOIN UNNEST(id) AS t (x)", "ARRAY, a MAP or a MULTISET"),
         ("SELECT 1 FROM lists CROSS JOIN UNNEST(tags) AS t (x, y)", "2 column names for 1"),
         ("SELECT 1 FROM orders WHERE price > (SELECT price FROM orders)", "more than one row"),
+        (
+            "SELECT 1 FROM orders o WHERE price > (SELECT MAX(c) FROM lines l WHERE l.a < o.customer)",
+            "only in equalities",
+        ),
         ("SELECT 1 FROM orders WHERE customer IN (SELECT a, b FROM lines)", "1 values with 2 columns"),
         (
             "SELECT ts FROM (SELECT o.ts FROM orders o JOIN lines l ON o.customer = l.a) x

@@ -55,6 +55,7 @@ fn shown(sql: &str) -> String {
                 OperatorKind::Replicate(_) => "replicate",
                 OperatorKind::Sink(_) => "sink",
                 OperatorKind::WindowRank(_) => "window rank",
+                OperatorKind::WindowJoin(_) => "window join",
                 OperatorKind::Values { .. } => "values",
                 OperatorKind::Unnest(_) => "unnest",
                 OperatorKind::Join(_) => "join",

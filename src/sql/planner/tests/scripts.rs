@@ -55,3 +55,26 @@ fn a_script_of_definitions_only_is_checked_too() {
     assert_eq!(report.plan, None);
     assert_eq!(report.statements.last().map(|s| s.kind.as_str()), Some("CREATE VIEW"));
 }
+
+#[test]
+fn late_records_leave_the_operators_that_drop_them_by_edges_of_their_own() {
+    let late = "CREATE TABLE late (o STRING, w TIMESTAMP_LTZ(3), r STRING) \
+                WITH ('connector' = 'filesystem', 'path' = '/late', 'format' = 'json'); \
+                SET 'late-records.table' = 'late';";
+    let counts = "INSERT INTO counts SELECT bidder, COUNT(*), window_start, window_end \
+                  FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+                  GROUP BY bidder, window_start, window_end;";
+    let planned = super::job(&format!("{late}{counts}")).unwrap();
+    assert_eq!(planned.sinks, ["counts", "late"]);
+    let graph = planned.graph;
+    let edges: Vec<(bool, bool)> = graph
+        .edges
+        .iter()
+        .map(|edge| (edge.late, graph.vertices[edge.from].operators.iter().any(|o| o.kind.drops_late())))
+        .collect();
+    assert_eq!(edges.iter().filter(|(late, _)| *late).collect::<Vec<_>>(), [&(true, true)]);
+    let error = super::job(&format!("{late}INSERT INTO prices SELECT auction, price FROM bids;")).unwrap_err();
+    assert!(error.message.contains("no operator of this job drops late records"), "{error}");
+    let error = super::job(&format!("SET 'late-records.table' = 'lat';{counts}")).unwrap_err();
+    assert_eq!(error.code, "sql_unknown_table");
+}

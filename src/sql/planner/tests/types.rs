@@ -84,7 +84,7 @@ fn aggregates_are_typed_as_in_flink() {
         ),
         (
             "MIN(price) a, MAX(product) b, MIN(ts) c, MAX(rush) d",
-            "a DECIMAL(10, 2), b STRING, c TIMESTAMP(3), d BOOLEAN",
+            "a DECIMAL(10, 2), b STRING, c TIMESTAMP(3) *ROWTIME*, d BOOLEAN",
         ),
         (
             "SUM(1) a, SUM(1) FILTER (WHERE rush) b, COUNT(*) FILTER (WHERE rush) c",
@@ -96,7 +96,7 @@ fn aggregates_are_typed_as_in_flink() {
     }
     check(
         "SELECT * FROM TABLE(TUMBLE(TABLE sensors, DESCRIPTOR(at), INTERVAL '1' HOUR))",
-        "id STRING, v DOUBLE, at_ms BIGINT, at TIMESTAMP_LTZ(3), window_start TIMESTAMP(3) NOT NULL, window_end TIMESTAMP(3) NOT NULL, window_time TIMESTAMP_LTZ(3) NOT NULL *ROWTIME*",
+        "id STRING, v DOUBLE, at_ms BIGINT, at TIMESTAMP_LTZ(3) *ROWTIME*, window_start TIMESTAMP(3) NOT NULL, window_end TIMESTAMP(3) NOT NULL, window_time TIMESTAMP_LTZ(3) NOT NULL *ROWTIME*",
     );
     check(
         "SELECT window_time FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY window_start, window_end, window_time",

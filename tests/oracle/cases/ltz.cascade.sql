@@ -1,0 +1,1 @@
+SELECT window_start, window_end, MAX(n) n FROM (SELECT window_start, window_end, customer, COUNT(*) n FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(lt), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, customer) GROUP BY window_start, window_end;

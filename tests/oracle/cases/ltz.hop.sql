@@ -1,0 +1,1 @@
+SELECT window_start, window_end, window_time, COUNT(*) n FROM TABLE(HOP(TABLE docs, DESCRIPTOR(lt), INTERVAL '6' HOUR, INTERVAL '12' HOUR, INTERVAL '1' HOUR)) GROUP BY window_start, window_end, window_time;

@@ -1,0 +1,1 @@
+SELECT window_start, order_id FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY price DESC, order_id) rn FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(lt), INTERVAL '1' MINUTE))) WHERE rn <= 1;

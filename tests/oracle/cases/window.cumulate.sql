@@ -1,0 +1,1 @@
+SELECT user_id, window_start, window_end, COUNT(*) n, COUNT(DISTINCT page) p, SUM(dwell) s FROM TABLE(CUMULATE(TABLE clicks, DESCRIPTOR(ts), INTERVAL '20' SECOND, INTERVAL '1' MINUTE, INTERVAL '5' SECOND)) GROUP BY user_id, window_start, window_end;

@@ -1,0 +1,1 @@
+SELECT order_id, ts, window_start, window_end, window_time FROM (SELECT order_id, CAST(ts AS TIMESTAMP(3)) ts, window_start, window_end, window_time FROM TABLE(CUMULATE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '3' MINUTE)) WHERE order_id < 40);

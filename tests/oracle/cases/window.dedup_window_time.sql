@@ -1,0 +1,1 @@
+SELECT window_start, product, q FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY window_time DESC) rn FROM (SELECT window_start, window_end, window_time, product, SUM(quantity) q FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '2' MINUTE)) WHERE product = 'apple' GROUP BY window_start, window_end, window_time, product)) WHERE rn <= 1;

@@ -1,0 +1,1 @@
+SELECT order_id, window_start FROM (SELECT * FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '30' SECOND))) o WHERE o.order_id IN (SELECT order_id FROM (SELECT * FROM TABLE(TUMBLE(TABLE payments, DESCRIPTOR(ts), INTERVAL '30' SECOND))) p WHERE o.window_start = p.window_start AND o.window_end = p.window_end);

@@ -1,0 +1,1 @@
+SELECT o.order_id, p.pay_id, o.window_start FROM (SELECT * FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '5' SECOND)) WHERE order_id < 50) o JOIN (SELECT * FROM TABLE(TUMBLE(TABLE payments, DESCRIPTOR(ts), INTERVAL '5' SECOND)) WHERE order_id < 60) p ON o.window_start = p.window_start AND o.window_end = p.window_end;

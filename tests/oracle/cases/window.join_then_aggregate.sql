@@ -1,0 +1,1 @@
+SELECT o.window_start, o.window_end, COUNT(*) n FROM (SELECT * FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '30' SECOND))) o JOIN (SELECT * FROM TABLE(TUMBLE(TABLE payments, DESCRIPTOR(ts), INTERVAL '30' SECOND))) p ON o.window_start = p.window_start AND o.window_end = p.window_end AND o.order_id = p.order_id GROUP BY o.window_start, o.window_end;

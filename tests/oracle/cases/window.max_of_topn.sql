@@ -1,0 +1,1 @@
+SELECT window_start, window_end, MAX(price) m, COUNT(*) n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, customer ORDER BY price DESC, order_id) rn FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '3' MINUTE))) WHERE rn <= 2 GROUP BY window_start, window_end;

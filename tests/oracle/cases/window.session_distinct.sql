@@ -1,0 +1,1 @@
+SELECT user_id, window_start, COUNT(DISTINCT page) n, MAX(dwell) m, COUNT(*) FILTER (WHERE dwell > 500) f FROM TABLE(SESSION(DATA => TABLE clicks PARTITION BY user_id, TIMECOL => DESCRIPTOR(ts), GAP => INTERVAL '5' SECOND)) GROUP BY user_id, window_start, window_end HAVING COUNT(*) > 2;

@@ -1,0 +1,1 @@
+SELECT user_id, window_start, window_end, COUNT(*) n FROM TABLE(SESSION(TABLE clicks PARTITION BY user_id, DESCRIPTOR(ts), INTERVAL '5' SECOND)) WHERE dwell > 500 GROUP BY user_id, window_start, window_end;

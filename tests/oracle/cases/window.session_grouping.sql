@@ -1,0 +1,1 @@
+SELECT window_start, window_end, user_id, page, COUNT(*) n FROM TABLE(SESSION(TABLE clicks PARTITION BY user_id, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end, user_id, page;

@@ -1,0 +1,1 @@
+SELECT window_start, window_end, product, q, rn FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY q DESC, product) rn FROM (SELECT window_start, window_end, product, SUM(quantity) q FROM TABLE(HOP(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '2' MINUTE)) GROUP BY window_start, window_end, product)) WHERE rn BETWEEN 2 AND 3;

@@ -1,0 +1,1 @@
+SELECT * FROM (SELECT window_start, window_end, product, SUM(quantity) q, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY SUM(quantity) DESC, product) rn FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '2' MINUTE)) GROUP BY window_start, window_end, product) WHERE rn < 3;

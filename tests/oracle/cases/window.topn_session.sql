@@ -1,0 +1,1 @@
+SELECT user_id, window_start, page, dwell FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, user_id ORDER BY dwell DESC, page) rn FROM TABLE(SESSION(TABLE clicks PARTITION BY user_id, DESCRIPTOR(ts), INTERVAL '5' SECOND))) WHERE rn <= 2;
