@@ -24,9 +24,14 @@ struct Counting {
     out: PathBuf,
 }
 
-async fn start(server: &Server, root: &Path, more: Value) -> Counting {
+/// Rows per second of a job that is to be met in the middle, on a loaded machine too.
+const SLOW: u64 = 6_000;
+/// Of one that is to go on to its end.
+const FAST: u64 = 20_000;
+
+async fn start(server: &Server, root: &Path, rate: u64, more: Value) -> Counting {
     let out = root.join("out");
-    let sql = counting_sql(ROWS, Some(20_000), &out);
+    let sql = counting_sql(ROWS, Some(rate), &out);
     let mut body = json!({ "name": "count", "sql": sql });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let id = server.submit(&body).await;
@@ -50,6 +55,7 @@ impl Counting {
         let there = root.join(name);
         copy_visible(&self.out, &there);
         let sql = self.sql.replace(&self.out.display().to_string(), &there.display().to_string());
+        let sql = sql.replace(&format!(", 'rows-per-second' = '{SLOW}'"), "");
         let body = json!({ "name": name, "sql": sql, "parallelism": parallelism, "restore": { "from": from } });
         let job = server.submit(&body).await;
         server.wait_status(&job, "FINISHED").await;
@@ -77,7 +83,7 @@ async fn a_savepoint_is_labelled_pinned_verified_and_outlives_its_job() {
     let dir = tempfile::tempdir().unwrap();
     let places = Places::embedded(dir.path());
     let server = Server::start(&places);
-    let job = start(&server, dir.path(), json!({ "checkpointing": { "interval_ms": 100 } })).await;
+    let job = start(&server, dir.path(), SLOW, json!({ "checkpointing": { "interval_ms": 100 } })).await;
     let create = |body: Value| {
         let path = format!("/api/v1/jobs/{}/savepoints?wait=60s", job.id);
         server.send(server.request(Method::POST, &path).header("Idempotency-Key", "nightly").json(&body))
@@ -147,7 +153,7 @@ async fn a_savepoint_is_labelled_pinned_verified_and_outlives_its_job() {
 /// A savepoint goes from one installation to another: other database, other store, other machine for all it knows.
 async fn moves(format: &str, from: &Places, exported: &str, to: &Places, root: &Path) {
     let server = Server::start(from);
-    let job = start(&server, root, json!({ "checkpointing": { "interval_ms": 100 } })).await;
+    let job = start(&server, root, SLOW, json!({ "checkpointing": { "interval_ms": 100 } })).await;
     let savepoint = job.stop(&server, &json!({ "format": format })).await;
     let id = text(&savepoint, "id");
     let export = operate(&server, &format!("{id}/export"), json!({ "target": exported, "client_key": "k" })).await;
@@ -264,7 +270,7 @@ async fn a_canonical_savepoint_restores_at_other_parallelisms_and_is_read_by_ano
     let dir = tempfile::tempdir().unwrap();
     let places = Places::embedded(dir.path());
     let server = Server::start(&places);
-    let job = start(&server, dir.path(), json!({ "checkpointing": { "interval_ms": 100 } })).await;
+    let job = start(&server, dir.path(), SLOW, json!({ "checkpointing": { "interval_ms": 100 } })).await;
     let savepoint = job.stop(&server, &json!({ "format": "canonical" })).await;
     assert_eq!(savepoint["format"], "canonical");
     let id = text(&savepoint, "id");
@@ -319,7 +325,7 @@ async fn a_crash_at_any_step_of_a_stop_leaves_the_truth() {
         let places = Places::embedded(dir.path());
         let server = Server::start_with(&places, &[("HOLDFAST_CRASH_AT", &format!("{step}:{passage}"))]);
         // Without periodic checkpoints the stop's savepoint is the first snapshot.
-        let job = start(&server, dir.path(), json!({ "checkpointing": { "interval_ms": 0 } })).await;
+        let job = start(&server, dir.path(), FAST, json!({ "checkpointing": { "interval_ms": 0 } })).await;
         let stop = |server: &Server| {
             let path = format!("/api/v1/jobs/{}/stop", job.id);
             server.request(Method::POST, &path).header("Idempotency-Key", "stop")
@@ -356,7 +362,7 @@ async fn a_stop_whose_sinks_fail_keeps_its_savepoint_and_says_so() {
         let places = Places::embedded(dir.path());
         let server = Server::start_with(&places, &[("HOLDFAST_FAIL_AT", "sink-commit:1")]);
         let more = json!({ "checkpointing": { "interval_ms": 0 }, "restart": { "strategy": restart } });
-        let job = start(&server, dir.path(), more).await;
+        let job = start(&server, dir.path(), FAST, more).await;
         // Until something is staged there is nothing to publish.
         while files_below(&job.out).is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -387,7 +393,7 @@ async fn an_operation_that_a_crash_interrupts_fails_and_leaves_nothing() {
     let exports = dir.path().join("exports");
     let export = json!({ "target": format!("file://{}", exports.display()) });
     let server = Server::start(&places);
-    let job = start(&server, dir.path(), json!({ "checkpointing": { "interval_ms": 100 } })).await;
+    let job = start(&server, dir.path(), SLOW, json!({ "checkpointing": { "interval_ms": 100 } })).await;
     let savepoint = job.stop(&server, &json!({})).await;
     let (id, location) = (text(&savepoint, "id"), text(&savepoint, "location"));
     server.kill();
