@@ -75,9 +75,12 @@ impl<T: std::hash::Hash + Eq> Pending<T> {
     }
     /// A subtask acknowledged; its upload starts. False if it was not expected (again).
     pub fn acknowledge(&mut self, task: &T) -> bool {
-        let expected = self.unacknowledged.remove(task);
-        self.uploading += usize::from(expected);
-        expected
+        // Not as `self.uploading += usize::from(removed)`: rustc 1.95 loses that addition when it optimises.
+        if !self.unacknowledged.remove(task) {
+            return false;
+        }
+        self.uploading += 1;
+        true
     }
     /// A subtask's upload ended.
     pub fn uploaded(&mut self, result: Result<(), String>) {

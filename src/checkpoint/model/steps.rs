@@ -398,8 +398,13 @@ impl World {
             job.retention.retire(job.retained, &job.in_use_from).await?;
         }
         let options = FsckOptions { repair: true, deep: false, min_age_ms: 0, unknown_min_age_ms: 0, threads: 1 };
-        let report = fsck(&self.metadata, &self.store, &options, now_ms()).await?;
-        assert_eq!((report.lost_snapshots, report.left), (0, 0), "{report:#?}\n{}", self.story());
+        let first = fsck(&self.metadata, &self.store, &options, now_ms()).await?;
+        assert_eq!(first.lost_snapshots, 0, "{first:#?}\n{}", self.story());
+        if first.left > 0 {
+            // A fault held a repair up; the next run finishes it.
+            let report = fsck(&self.metadata, &self.store, &options, now_ms()).await?;
+            assert_eq!((report.lost_snapshots, report.left), (0, 0), "{report:#?}\n{}", self.story());
+        }
         Ok(())
     }
 

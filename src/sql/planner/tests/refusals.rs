@@ -36,7 +36,6 @@ fn queries_are_refused_at_their_place() {
             (1, 8),
             "processing time",
         ),
-        ("SELECT SUM(price) OVER (ORDER BY ts) FROM bids".into(), "sql_unsupported", (1, 8), "OVER"),
         ("SELECT ts FROM bids b JOIN orders o ON TRUE".into(), "sql_ambiguous_column", (1, 8), "b.ts or o.ts"),
         ("SELECT 1 FROM bids JOIN bids ON TRUE".into(), "sql_ambiguous_table", (1, 25), "two tables 'bids'"),
         (
