@@ -2,11 +2,14 @@
 //!
 //! The state machine is in the database (`metadata::upgrades`); the job's master takes its steps, each a transaction under
 //! its lease, so that a crash at any step is gone on from by whoever takes the job next:
-//! 1. the row, `SAVEPOINT`; 2. the old version stops with a savepoint, which the row names before it begins; 3. the switch:
-//! the job's row gets the new version, the upgrade is `STARTING`; 4. the new version's first checkpoint, taken as soon as
-//! it runs, makes the upgrade `COMPLETED`. 5. If it does not come within the limit, or the new version fails for a reason
-//! that trying again cannot mend: the job's row gets the old version back, `ROLLING_BACK`; 6. the old version runs again
-//! from the same savepoint, `ROLLED_BACK`. Nothing that the new version wrote was published by then.
+//! 1. the row, `SAVEPOINT`;
+//! 2. the old version stops with a savepoint, which the row names before it begins;
+//! 3. the switch: the job's row gets the new version, the upgrade is `STARTING`;
+//! 4. the new version's first checkpoint, taken as soon as it runs, makes the upgrade `COMPLETED`;
+//! 5. if it does not come within the limit, or the new version fails for a reason that trying again cannot mend: the
+//!    job's row gets the old version back, `ROLLING_BACK`;
+//! 6. the old version runs again from the same savepoint, `ROLLED_BACK`. Nothing that the new version wrote was
+//!    published by then.
 
 use super::compatibility::{check, compare};
 use super::settings::{CheckpointingRequest, SubmitRequest, resolve};

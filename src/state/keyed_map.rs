@@ -306,7 +306,7 @@ impl<E: Entries> KeyedMap<E> {
                 self.flags.resize(self.keys.len(), STORED);
                 self.key_groups.resize(self.keys.len(), group);
                 self.entries.read(slot, value)?;
-                self.partial = self.len() % 1024 == 0 && self.bytes() > budget_bytes;
+                self.partial = self.len().is_multiple_of(1024) && self.bytes() > budget_bytes;
                 Ok(if self.partial { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;
             if self.partial {

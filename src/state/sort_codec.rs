@@ -129,7 +129,8 @@ mod tests {
             (SortOrder::Descending, NullOrder::First),
             (SortOrder::Descending, NullOrder::Last),
         ] {
-            let keys = encode(&[column.clone()], &[SortKey { column: 0, order, nulls }], column.len()).unwrap();
+            let keys =
+                encode(std::slice::from_ref(&column), &[SortKey { column: 0, order, nulls }], column.len()).unwrap();
             for at in 2..keys.len() {
                 let (before, after) = (&keys[at - 1], &keys[at]);
                 assert_eq!(before == after, ties.contains(&at), "{at} of {column:?}");

@@ -1,7 +1,7 @@
 //! Deletions that a crash interrupts, and `fsck`, against the real service.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -72,7 +72,8 @@ fn plant(places: &Places, key: &str, age: Duration) {
     let path = places.store_dir().join(key);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "planted").unwrap();
-    std::fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    let now = std::time::UNIX_EPOCH + std::time::Duration::from_millis(holdfast::clock::now_ms().unsigned_abs());
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(now - age).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -60,7 +60,7 @@ impl Nfa {
         self.start
     }
     /// The number of states.
-    pub fn len(&self) -> usize {
+    pub fn state_count(&self) -> usize {
         self.states.len()
     }
     /// The variables whose conditions must be known for [`Nfa::steps`].

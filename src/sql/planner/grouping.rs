@@ -132,7 +132,6 @@ impl Grouping<'_> {
 }
 
 /// Builds the aggregate.
-#[expect(clippy::too_many_arguments, reason = "the clauses of a query")]
 pub fn bind(
     input: Bound,
     scope: &Scope,

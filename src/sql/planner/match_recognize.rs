@@ -51,6 +51,9 @@ pub struct PatternScope {
     in_define: bool,
 }
 
+/// The `WITHIN` in ms, and each variable with its condition.
+type Definitions<'q> = (Option<i64>, Vec<(usize, &'q sp::Expr)>);
+
 impl PatternScope {
     fn variables_of(&self, name: &str) -> Option<(usize, Vec<usize>)> {
         if let Some(found) = self.variables.iter().position(|v| v == name) {
@@ -412,7 +415,7 @@ impl QueryBinder<'_> {
         symbols: &'q [sp::SymbolDefinition],
         scope: &mut PatternScope,
         at: Position,
-    ) -> Result<(Option<i64>, Vec<(usize, &'q sp::Expr)>)> {
+    ) -> Result<Definitions<'q>> {
         let (mut within, mut conditions) = (None, Vec::new());
         for sp::SymbolDefinition { symbol, definition } in symbols {
             let at = place::of_span(symbol.span).unwrap_or(at);

@@ -18,6 +18,9 @@ use crate::types::{DataType, Field, Schema, TimestampKind, TypeKind};
 /// The columns that a window table function appends.
 pub const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
+/// A window function's table, and the columns of its `PARTITION BY` with their place.
+type TableArgument = (Bound, Option<(Vec<usize>, Position)>);
+
 impl QueryBinder<'_> {
     /// Binds `TUMBLE(TABLE t, DESCRIPTOR(ts), size [, offset])`, `HOP(TABLE t, DESCRIPTOR(ts), slide, size [, offset])`,
     /// `CUMULATE(TABLE t, DESCRIPTOR(ts), step, size [, offset])` or `SESSION(TABLE t [PARTITION BY k], DESCRIPTOR(ts), gap)`.
@@ -118,11 +121,7 @@ impl QueryBinder<'_> {
     }
 
     /// The table, and the columns of its `PARTITION BY` with their place.
-    fn bind_table_argument(
-        &self,
-        node: &sp::Expr,
-        ctes: Option<&Ctes<'_>>,
-    ) -> Result<(Bound, Option<(Vec<usize>, Position)>)> {
+    fn bind_table_argument(&self, node: &sp::Expr, ctes: Option<&Ctes<'_>>) -> Result<TableArgument> {
         let at = place::position(node).unwrap_or(self.here);
         let usage = || unsupported("the first argument must be a table", "write TABLE t", at);
         let Some((name, nodes)) = call_of(node) else { return usage() };

@@ -103,7 +103,7 @@ impl Shared {
         // As if drawn, but the same each time: at fixed distances the same step would be hit again and again.
         let drawn =
             self.passages.fetch_add(1, Ordering::SeqCst).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        if drawn % plan.every != 0 {
+        if !drawn.is_multiple_of(plan.every) {
             return None;
         }
         self.done.fetch_add(1, Ordering::SeqCst);

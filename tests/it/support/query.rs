@@ -139,10 +139,10 @@ async fn execute(run: Run<'_>, answer: &mut Answer) -> Result<Images, String> {
             Some(batch) = batches.recv() => answer.fold(batch)?,
             Some(event) = reports.recv() => match event {
                 TaskEvent::Failed { error, .. } => break Err(error.to_string()),
-                TaskEvent::SourceFinished { task } => {
-                    if reading.remove(&task) && reading.is_empty() && !run.stop_early {
-                        execution.trigger(barrier);
-                    }
+                TaskEvent::SourceFinished { task }
+                    if reading.remove(&task) && reading.is_empty() && !run.stop_early =>
+                {
+                    execution.trigger(barrier);
                 }
                 TaskEvent::Acknowledge { task, snapshots, .. } => {
                     for (id, snapshot) in snapshots {
