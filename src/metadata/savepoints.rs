@@ -222,7 +222,7 @@ impl Metadata {
         convert(rows)
     }
 
-    /// Savepoints being deleted that belong to no job of this database; at most [`super::MAX_CLEANING_BATCH`].
+    /// Savepoints being deleted that belong to no job of this database; at most [`super::snapshots::MAX_CLEANING_BATCH`].
     pub async fn deleting_without_job(&self) -> Result<Vec<Snapshot>> {
         const SQL: &str = concat!(
             "SELECT ",
