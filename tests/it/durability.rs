@@ -14,7 +14,8 @@ async fn running_job(server: &Server, out: &Path, interval_ms: u64) -> String {
         "name": "count",
         "sql": counting_sql(10_000_000, Some(5_000), out),
         "parallelism": 2,
-        "checkpointing": { "interval_ms": interval_ms },
+        // State in objects from the first record on, however small.
+        "checkpointing": { "interval_ms": interval_ms, "data_inline_threshold_bytes": 0 },
     });
     let job = server.submit(&body).await;
     server.wait_status(&job, "RUNNING").await;

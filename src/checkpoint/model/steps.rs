@@ -405,6 +405,8 @@ impl World {
             let report = fsck(&self.metadata, &self.store, &options, now_ms()).await?;
             assert_eq!((report.lost_snapshots, report.left), (0, 0), "{report:#?}\n{}", self.story());
         }
+        // The repair finishes deletions of jobs that a crash interrupted.
+        self.forget_deleted().await;
         Ok(())
     }
 
