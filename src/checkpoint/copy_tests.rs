@@ -1,3 +1,5 @@
+//! Copies of snapshots: they stand alone, move, and are refused when damaged.
+
 use super::*;
 use crate::checkpoint::manifest::{KeyedState, OperatorState, SubtaskState, sha256_hex};
 use crate::checkpoint::restore::load;

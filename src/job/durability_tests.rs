@@ -1,3 +1,5 @@
+//! What a crash would cost, by tables of facts.
+
 use super::*;
 use crate::graph::{JobGraph, PLAN_VERSION};
 use crate::id::{JobId, SnapshotId};

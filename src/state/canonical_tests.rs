@@ -1,3 +1,5 @@
+//! Canonical parts: both ways round, cuts, damage, golden bytes.
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;

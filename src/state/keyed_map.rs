@@ -157,7 +157,9 @@ impl<E: Entries> KeyedMap<E> {
         let (mut written, mut deleted, mut empty) = (Vec::new(), Vec::new(), 0);
         for (slot, flags) in (0u32..).zip(self.flags.iter_mut()) {
             let is_empty = self.entries.is_empty(slot as usize);
-            empty += usize::from(is_empty);
+            if is_empty {
+                empty += 1;
+            }
             if *flags & DIRTY == 0 {
                 continue;
             }

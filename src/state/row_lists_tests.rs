@@ -1,3 +1,5 @@
+//! Lists of rows by key: against a plain map, through restores and small budgets; stored bytes.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! What fsck decides about objects and rows, by tables of facts.
+
 use super::*;
 use crate::checkpoint::verify::Damage;
 use crate::metadata::{JobStatus, Snapshot, SnapshotTrigger};

@@ -51,7 +51,9 @@ impl<'a> Reader<'a> {
     }
     fn accept(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
+        if found {
+            self.at += 1;
+        }
         found
     }
     fn literal(&mut self, literal: &str) -> Option<()> {
